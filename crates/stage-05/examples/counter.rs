@@ -1,0 +1,19 @@
+//! The article's first generator: a counter that hands out one number at a time.
+//!
+//! ```text
+//! $ cargo run -p stage-05 --example counter
+//! ```
+
+use coroutine::{Coroutine, CoroutineState};
+
+fn main() {
+    let mut counter = Coroutine::new(|co| async move {
+        for i in 0..3 {
+            co.yield_(i).await;
+        }
+    });
+
+    while let CoroutineState::Yielded(i) = counter.resume() {
+        println!("{i}");
+    }
+}
