@@ -39,8 +39,7 @@ fn run_server(args: &Args) -> anyhow::Result<()> {
     let poll = Poll::new()?;
     poll.registry().register(&mut SourceFd(&listener.as_raw_fd()), LISTENER, Interest::READABLE)?;
     let server = Server {
-        mode: args.mode,
-        max_line: args.max_line,
+        args: args.clone(),
         poll,
         listener,
         callbacks: HashMap::from([(LISTENER, Server::accept as Callback)]),
@@ -55,8 +54,7 @@ fn run_server(args: &Args) -> anyhow::Result<()> {
 }
 
 struct Server {
-    mode: Mode,
-    max_line: usize,
+    args: Args,
     poll: Poll,
     listener: TcpListener,
     /// What to call when a socket has something to read.
@@ -135,7 +133,7 @@ impl Server {
         let token = Token(self.created);
         let registry = self.poll.registry();
         registry.register(&mut SourceFd(&stream.as_raw_fd()), token, Interest::READABLE)?;
-        let decoder = LineDecoder::new(self.max_line);
+        let decoder = LineDecoder::new(self.args.max_line);
         self.clients.insert(token, Client { stream, address, decoder });
         self.callbacks.insert(token, Self::handle_client);
         Ok(())
@@ -152,7 +150,7 @@ impl Server {
     fn handle_client(&mut self, token: Token) {
         // Taken out of the map, so that those who are left in it are everyone else.
         let Some(mut client) = self.clients.remove(&token) else { return };
-        let heard = match self.mode {
+        let heard = match self.args.mode {
             Mode::Echo => self.echo(&mut client),
             Mode::Broadcast => self.hear(&mut client),
         };

@@ -11,7 +11,7 @@ mod event_loop;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{self, Shutdown, SocketAddr};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Instant;
@@ -45,8 +45,7 @@ fn main() -> ExitCode {
 
 /// Starts the first task, which accepts clients, and runs the loop for ever.
 fn run_server(args: &Args) -> anyhow::Result<()> {
-    let listener =
-        std::net::TcpListener::bind(args.address()).with_context(|| args.cannot_listen())?;
+    let listener = net::TcpListener::bind(args.address()).with_context(|| args.cannot_listen())?;
     SockRef::from(&listener).listen(LISTEN_BACKLOG)?;
     listener.set_nonblocking(true)?;
     kit::listening_on(listener.local_addr()?);
@@ -55,9 +54,7 @@ fn run_server(args: &Args) -> anyhow::Result<()> {
     let token = event_loop.register(&mut listener)?;
     let server = Rc::new(Server {
         event_loop,
-        mode: args.mode,
-        max_line: args.max_line,
-        max_backlog: args.max_backlog,
+        args: args.clone(),
         clients: RefCell::default(),
         log: RefCell::default(),
         flushed: Cell::new(0),
@@ -69,9 +66,7 @@ fn run_server(args: &Args) -> anyhow::Result<()> {
 
 struct Server {
     event_loop: EventLoop,
-    mode: Mode,
-    max_line: usize,
-    max_backlog: usize,
+    args: Args,
     /// Everyone who hears a broadcast, and how far they have got. Who is not in here has left.
     clients: RefCell<BTreeMap<Token, (Rc<Client>, Cursor)>>,
     log: RefCell<SharedLog>,
@@ -120,7 +115,7 @@ async fn accept_clients(
 
 /// Serves one client until it leaves. Its errors end here: they are this client's alone.
 async fn handle_client(co: Yielder<Wait>, server: Rc<Server>, client: Rc<Client>) {
-    let left = match server.mode {
+    let left = match server.args.mode {
         Mode::Echo => server.echo(&co, &client).await,
         Mode::Broadcast => server.hear(&co, &client).await,
     };
@@ -167,7 +162,7 @@ impl Server {
 
     /// Adds the client's lines to the log, for everyone else, until it has nothing more to send.
     async fn hear(&self, co: &Yielder<Wait>, client: &Client) -> io::Result<()> {
-        let mut decoder = LineDecoder::new(self.max_line);
+        let mut decoder = LineDecoder::new(self.args.max_line);
         loop {
             let received = self.read(co, client).await?;
             if received.is_empty() {
@@ -178,7 +173,7 @@ impl Server {
                 self.broadcast(client, lines);
             }
             // More in one turn could take clients that keep up over the limit.
-            if self.log.borrow().end() - self.flushed.get() > self.max_backlog as u64 / 2 {
+            if self.log.borrow().end() - self.flushed.get() > self.args.max_backlog as u64 / 2 {
                 co.yield_(Wait::Turn).await;
             }
         }
@@ -202,8 +197,8 @@ impl Server {
         let mut log = self.log.borrow_mut();
         self.clients.borrow_mut().retain(|_, (client, cursor)| {
             let reason = match write_owed(&log, client, cursor) {
-                Ok(false) if log.lag(cursor) > self.max_backlog => {
-                    format!("more than {} bytes behind", self.max_backlog)
+                Ok(false) if log.lag(cursor) > self.args.max_backlog => {
+                    format!("more than {} bytes behind", self.args.max_backlog)
                 }
                 Ok(_) => return true,
                 Err(error) => error.to_string(),
