@@ -1,0 +1,260 @@
+//! The broadcast that one writes first: a queue and a writer task for each client.
+//!
+//! It is correct, and bounded: a queue that holds more than `--max-backlog` bytes costs its client
+//! the connection. Each line is queued once for every client, though; stage 07 keeps it once.
+//!
+//! ```text
+//! server$ cargo run -p stage-07 --example queue_per_client
+//! ```
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{self, SocketAddr};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context;
+use kit::{Args, Backoff, Flag};
+use lines::LineDecoder;
+use log::{info, warn};
+use socket2::SockRef;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::{select, time};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How many connections may wait to be accepted.
+const LISTEN_BACKLOG: i32 = 4096;
+/// How many bytes one read takes at most.
+const BUFFER: usize = 16 * 1024;
+/// How many pieces of the queue one write takes at most.
+const PIECES: usize = 1024;
+/// How long a stop waits for clients to take what they are owed.
+const GRACE: Duration = Duration::from_millis(1500);
+/// How long a connection whose end was sent waits for the client's.
+const LINGER: Duration = Duration::from_millis(200);
+
+fn main() -> ExitCode {
+    let about = "The broadcast of stage 07, with a queue and a writer task for each client";
+    let flags = [Flag::MaxLine, Flag::MaxBacklog, Flag::Threads, Flag::ClientMayEnd];
+    let args = Args::parse(about, &flags);
+    let mut runtime = match args.threads {
+        1 => runtime::Builder::new_current_thread(),
+        _ => runtime::Builder::new_multi_thread(),
+    };
+    let runtime = runtime.worker_threads(args.threads).enable_all().build().context("no runtime");
+    kit::exit_code(runtime.and_then(|runtime| runtime.block_on(run_server(&args))))
+}
+
+/// Serves until a signal or, if it may, a client ends it; then stops in order.
+async fn run_server(args: &Args) -> anyhow::Result<()> {
+    let mut signals = [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?];
+    let listener = net::TcpListener::bind(args.address()).with_context(|| args.cannot_listen())?;
+    SockRef::from(&listener).listen(LISTEN_BACKLOG)?;
+    listener.set_nonblocking(true)?;
+    kit::listening_on(listener.local_addr()?);
+    let listener = TcpListener::from_std(listener)?;
+    let server = Arc::new(Server {
+        args: args.clone(),
+        queues: Mutex::default(),
+        stop: CancellationToken::new(),
+        tasks: TaskTracker::new(),
+    });
+    select! {
+        () = accept_clients(&server, listener) => {}
+        () = next_signal(&mut signals) => info!("stopping on a signal"),
+        () = server.stop.cancelled() => info!("stopping since a client said END"),
+    }
+    server.stop.cancel();
+    server.tasks.close();
+    select! {
+        () = server.tasks.wait() => {}
+        () = next_signal(&mut signals) => warn!("stopped at once on a second signal"),
+        () = time::sleep(GRACE) => warn!("stopped with {} tasks left", server.tasks.len()),
+    }
+    Ok(())
+}
+
+struct Server {
+    args: Args,
+    /// Everyone who hears a broadcast.
+    queues: Mutex<HashMap<u64, Queue>>,
+    /// Says that the server stops.
+    stop: CancellationToken,
+    /// The clients' tasks.
+    tasks: TaskTracker,
+}
+
+/// Accepts clients for ever and makes two tasks of each of them.
+async fn accept_clients(server: &Arc<Server>, listener: TcpListener) {
+    let mut backoff = Backoff::default();
+    for id in 0.. {
+        match listener.accept().await {
+            Ok((stream, address)) => {
+                backoff.reset();
+                info!("connection from {address}");
+                let (queue, queued) = Queue::new(address);
+                let serve =
+                    handle_client(Arc::clone(server), id, stream, queue.expel.clone(), queued);
+                // The client hears every line from here on, whenever its tasks first run.
+                server.queues().insert(id, queue);
+                server.tasks.spawn(serve);
+            }
+            Err(error) => time::sleep(backoff.after(&error)).await,
+        }
+    }
+}
+
+/// Serves one client until it leaves. Its errors end here: they are this client's alone.
+async fn handle_client(
+    server: Arc<Server>,
+    id: u64,
+    stream: TcpStream,
+    expel: CancellationToken,
+    queued: Queued,
+) {
+    // Send each line at once. An error means that the connection is gone, as `read` will say.
+    let _ = stream.set_nodelay(true);
+    let address = queued.address;
+    let (mut reader, writer) = stream.into_split();
+    let writer = server.tasks.spawn(write(writer, queued));
+    let reason = select! {
+        left = server.hear(&mut reader, id) => match left {
+            Ok(()) => "end of input".to_owned(),
+            Err(error) => error.to_string(),
+        },
+        () = server.stop.cancelled() => "the server stops".to_owned(),
+        () = expel.cancelled() => return writer.abort(),
+    };
+    info!("client disconnected: {address}: {reason}");
+    // Without the queue the writer ends, once it has written what is in it.
+    server.queues().remove(&id);
+    let _ = writer.await;
+    // To close a socket with bytes unread would reset the connection. Whoever takes longer is reset.
+    let drain = async { while read(&mut reader).await.is_ok_and(|bytes| !bytes.is_empty()) {} };
+    let _ = time::timeout(LINGER, drain).await;
+}
+
+impl Server {
+    /// Queues the client's lines for everyone else until it has nothing more to send.
+    async fn hear(&self, reader: &mut OwnedReadHalf, id: u64) -> io::Result<()> {
+        let mut decoder = LineDecoder::new(self.args.max_line);
+        loop {
+            let received = read(reader).await?;
+            decoder.push(&received);
+            while let Some(lines) = decoder.next_lines().map_err(io::Error::other)? {
+                self.broadcast(lines, id);
+            }
+            if received.is_empty() {
+                if let Some(tail) = decoder.finish() {
+                    self.broadcast(&tail, id);
+                }
+                return Ok(());
+            }
+        }
+    }
+
+    /// Queues lines for everyone but their sender. Whoever is owed too much is disconnected.
+    fn broadcast(&self, lines: &[u8], sender: u64) {
+        let lines: Arc<[u8]> = self.before_end(lines).into();
+        let max_backlog = self.args.max_backlog;
+        self.queues().retain(|&id, queue| {
+            if id == sender {
+                return true;
+            }
+            let backlog = queue.backlog.fetch_add(lines.len(), Ordering::Relaxed) + lines.len();
+            if backlog > max_backlog {
+                info!(
+                    "client disconnected: {}: more than {max_backlog} bytes behind",
+                    queue.address
+                );
+                queue.expel.cancel();
+                return false;
+            }
+            // Fails where the writer has met an error; the reader will, too, and leave.
+            let _ = queue.pieces.send(Arc::clone(&lines));
+            true
+        });
+    }
+
+    /// The lines before `END`, if a client may say that, and if so stops the server.
+    fn before_end<'a>(&self, lines: &'a [u8]) -> &'a [u8] {
+        let mut before = 0;
+        if self.args.client_may_end {
+            for line in lines.split_inclusive(|&byte| byte == b'\n') {
+                if line.trim_ascii_end() == b"END" {
+                    self.stop.cancel();
+                    return &lines[..before];
+                }
+                before += line.len();
+            }
+        }
+        lines
+    }
+
+    fn queues(&self) -> MutexGuard<'_, HashMap<u64, Queue>> {
+        // A poisoned lock is as good as new: a task that panicked is one client's trouble.
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What one client is owed: the end that is filled. Dropping it lets the writer finish.
+struct Queue {
+    address: SocketAddr,
+    pieces: mpsc::UnboundedSender<Arc<[u8]>>,
+    /// How many bytes wait. This is the queue's bound: one piece may be a byte or a buffer.
+    backlog: Arc<AtomicUsize>,
+    /// Ends the client's tasks at once.
+    expel: CancellationToken,
+}
+
+/// What one client is owed: the end that its writer empties.
+struct Queued {
+    address: SocketAddr,
+    pieces: mpsc::UnboundedReceiver<Arc<[u8]>>,
+    backlog: Arc<AtomicUsize>,
+}
+
+impl Queue {
+    fn new(address: SocketAddr) -> (Self, Queued) {
+        let (sender, pieces) = mpsc::unbounded_channel();
+        let backlog = Arc::new(AtomicUsize::new(0));
+        let queued = Queued { address, pieces, backlog: Arc::clone(&backlog) };
+        (Self { address, pieces: sender, backlog, expel: CancellationToken::new() }, queued)
+    }
+}
+
+/// Writes what is queued, all that is pending in one write, until the queue is dropped and empty.
+async fn write(mut stream: OwnedWriteHalf, mut queued: Queued) -> io::Result<()> {
+    let mut pieces = Vec::new();
+    while queued.pieces.recv_many(&mut pieces, PIECES).await > 0 {
+        let pending = pieces.concat();
+        pieces.clear();
+        stream.write_all(&pending).await?;
+        queued.backlog.fetch_sub(pending.len(), Ordering::Relaxed);
+    }
+    stream.shutdown().await
+}
+
+/// Waits until something has arrived and reads it; nothing at the end of input. The buffer is made
+/// when there is something to put in it: idle clients hold none.
+async fn read(reader: &mut OwnedReadHalf) -> io::Result<Vec<u8>> {
+    reader.readable().await?;
+    let mut received = Vec::with_capacity(BUFFER);
+    reader.read_buf(&mut received).await?;
+    Ok(received)
+}
+
+async fn next_signal([interrupt, terminate]: &mut [Signal; 2]) {
+    select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
