@@ -60,6 +60,7 @@ impl<Y> Coroutine<Y> {
     ///
     /// # Panics
     /// If the coroutine was `Complete`, as with any future that is polled after its end.
+    // ANCHOR: resume
     pub fn resume(&mut self) -> CoroutineState<Y> {
         match self.body.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(()) => CoroutineState::Complete,
@@ -72,9 +73,11 @@ impl<Y> Coroutine<Y> {
             },
         }
     }
+    // ANCHOR_END: resume
 }
 
 impl<Y> Yielder<Y> {
+    // ANCHOR: yield_
     /// Hands `value` to whoever resumed the coroutine, and stops until the next resume.
     pub async fn yield_(&self, value: Y) {
         self.0.set(Some(value));
@@ -88,6 +91,7 @@ impl<Y> Yielder<Y> {
         })
         .await;
     }
+    // ANCHOR_END: yield_
 }
 
 impl<Y> fmt::Debug for Coroutine<Y> {

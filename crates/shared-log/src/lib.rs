@@ -64,6 +64,7 @@ impl SharedLog {
         (self.end() - cursor.position()) as usize
     }
 
+    // ANCHOR: owed
     /// Fills `slices` from the front with what the cursor is owed, as far as there is room, and
     /// returns the filled part: it is empty when nothing is owed. What was then written of it is
     /// said to [`Cursor::advance`].
@@ -89,7 +90,9 @@ impl SharedLog {
         }
         &slices[..filled]
     }
+    // ANCHOR_END: owed
 
+    // ANCHOR: trim
     /// Forgets what every cursor has passed.
     pub fn trim(&mut self) {
         self.cursors.retain(|position| Arc::strong_count(position) > 1);
@@ -101,6 +104,7 @@ impl SharedLog {
             self.bytes = VecDeque::new();
         }
     }
+    // ANCHOR_END: trim
 
     /// The bytes in `range`: two slices, since the buffer is a ring.
     fn slices(&self, range: Range<Position>) -> [&[u8]; 2] {
@@ -121,6 +125,7 @@ impl Cursor {
         self.position.load(Ordering::Relaxed)
     }
 
+    // ANCHOR: advance
     /// Moves on by `written` bytes of what [`SharedLog::owed`] gave.
     pub fn advance(&mut self, mut written: usize) {
         let mut position = self.position();
@@ -135,6 +140,7 @@ impl Cursor {
         }
         self.position.store(position + written as u64, Ordering::Relaxed);
     }
+    // ANCHOR_END: advance
 
     /// Notes that `lines`, at the end of the log, are the client's own.
     fn skip(&mut self, lines: Range<Position>) {

@@ -14,13 +14,14 @@ use std::thread;
 
 use anyhow::Context;
 use kit::{Args, Backoff};
-use log::{debug, info, warn};
+use log::{debug, info};
 
 fn main() -> ExitCode {
     let args = Args::parse(env!("CARGO_PKG_DESCRIPTION"), &[]);
     kit::exit_code(run_server(&args))
 }
 
+// ANCHOR: run_server
 /// Accepts clients for ever and gives each of them a thread.
 fn run_server(args: &Args) -> anyhow::Result<()> {
     let listener = TcpListener::bind(args.address()).with_context(|| args.cannot_listen())?;
@@ -35,14 +36,16 @@ fn run_server(args: &Args) -> anyhow::Result<()> {
                 let serve = move || handle_client(stream, address);
                 // `thread::spawn` would panic where the system has no thread left.
                 if let Err(error) = thread::Builder::new().spawn(serve) {
-                    warn!("client refused: {address}: {error}");
+                    info!("client refused: {address}: {error}");
                 }
             }
             Err(error) => thread::sleep(backoff.after(&error)),
         }
     }
 }
+// ANCHOR_END: run_server
 
+// ANCHOR: handle_client
 /// Serves one client until it leaves. Its errors end here: they are this client's alone.
 fn handle_client(stream: TcpStream, address: SocketAddr) {
     match echo(stream, address) {
@@ -50,7 +53,9 @@ fn handle_client(stream: TcpStream, address: SocketAddr) {
         Err(error) => info!("client disconnected: {address}: {error}"),
     }
 }
+// ANCHOR_END: handle_client
 
+// ANCHOR: echo
 /// Sends back what arrives until the client has nothing more to send.
 fn echo(mut stream: TcpStream, address: SocketAddr) -> io::Result<()> {
     // Send each answer at once: it must not wait until the client has acknowledged the last one.
@@ -65,3 +70,4 @@ fn echo(mut stream: TcpStream, address: SocketAddr) -> io::Result<()> {
         stream.write_all(&buffer[..received])?;
     }
 }
+// ANCHOR_END: echo

@@ -91,6 +91,7 @@ struct Pool {
 #[derive(Debug, PartialEq)]
 struct Full;
 
+// ANCHOR: pool
 impl Pool {
     /// Starts the workers. At most `max_waiting` jobs wait for one.
     fn new(workers: usize, max_waiting: usize) -> io::Result<Self> {
@@ -113,6 +114,7 @@ impl Pool {
         Ok(unfinished.saturating_sub(self.workers))
     }
 }
+// ANCHOR_END: pool
 
 /// A worker: runs job after job until the pool is dropped.
 fn work(queue: Receiver<Job>, unfinished: &AtomicUsize) {

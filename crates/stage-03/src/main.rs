@@ -21,6 +21,7 @@ fn main() -> ExitCode {
     kit::exit_code(run_server(&args))
 }
 
+// ANCHOR: run_server
 /// Accepts clients for ever and leaves each of them to the pool.
 fn run_server(args: &Args) -> anyhow::Result<()> {
     let listener = TcpListener::bind(args.address()).with_context(|| args.cannot_listen())?;
@@ -44,7 +45,9 @@ fn run_server(args: &Args) -> anyhow::Result<()> {
         }
     }
 }
+// ANCHOR_END: run_server
 
+// ANCHOR: handle_client
 /// Serves one client until it leaves. Its errors end here: they are this client's alone.
 fn handle_client(stream: TcpStream, address: SocketAddr) {
     match echo(stream, address) {
@@ -52,7 +55,9 @@ fn handle_client(stream: TcpStream, address: SocketAddr) {
         Err(error) => info!("client disconnected: {address}: {error}"),
     }
 }
+// ANCHOR_END: handle_client
 
+// ANCHOR: echo
 /// Sends back what arrives until the client has nothing more to send.
 fn echo(mut stream: TcpStream, address: SocketAddr) -> io::Result<()> {
     // Send each answer at once: it must not wait until the client has acknowledged the last one.
@@ -67,3 +72,4 @@ fn echo(mut stream: TcpStream, address: SocketAddr) -> io::Result<()> {
         stream.write_all(&buffer[..received])?;
     }
 }
+// ANCHOR_END: echo

@@ -83,6 +83,7 @@ struct Client {
 }
 
 impl Server {
+    // ANCHOR: run_event_loop
     /// Waits until sockets are readable, and calls back for each of them.
     fn run_event_loop(mut self) -> anyhow::Result<()> {
         let mut events = Events::with_capacity(1024);
@@ -104,6 +105,7 @@ impl Server {
             }
         }
     }
+    // ANCHOR_END: run_event_loop
 
     /// The listener's callback: accepts one client.
     fn accept(&mut self, listener: Token) {
@@ -146,6 +148,7 @@ impl Server {
         registry.reregister(&mut SourceFd(&socket.as_raw_fd()), token, Interest::READABLE)
     }
 
+    // ANCHOR: handle_client
     /// A client's callback: reads once. Its errors end here: they are this client's alone.
     fn handle_client(&mut self, token: Token) {
         // Taken out of the map, so that those who are left in it are everyone else.
@@ -166,6 +169,7 @@ impl Server {
             }
         }
     }
+    // ANCHOR_END: handle_client
 
     /// Sends back what arrived; false at the end of input.
     fn echo(&mut self, client: &mut Client) -> io::Result<bool> {
@@ -189,6 +193,7 @@ impl Server {
         Ok(received > 0)
     }
 
+    // ANCHOR: broadcast
     /// Writes to one client after the other. A client that does not read puts the loop to sleep
     /// here, and with it everyone else.
     fn broadcast(&mut self, lines: &[u8]) {
@@ -201,6 +206,7 @@ impl Server {
             }
         });
     }
+    // ANCHOR_END: broadcast
 
     /// Ends our side of a connection. What its client still sends is read and dropped: to close a
     /// socket with bytes unread would reset the connection, and the client could lose what it

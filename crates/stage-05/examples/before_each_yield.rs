@@ -6,6 +6,7 @@
 
 use coroutine::Coroutine;
 
+// ANCHOR: body
 fn main() {
     let mut generator = Coroutine::new(|co| async move {
         println!("    started");
@@ -22,3 +23,4 @@ fn main() {
         println!("  -> {:?}", generator.resume());
     }
 }
+// ANCHOR_END: body

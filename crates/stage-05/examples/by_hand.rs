@@ -78,6 +78,7 @@ impl AcceptClients {
     }
 }
 
+// ANCHOR: enum
 /// Sends back what arrives until the client has nothing more to send.
 enum HandleClient {
     /// Before the first line.
@@ -88,6 +89,7 @@ enum HandleClient {
     BeforeWrite(Client, usize),
     Done,
 }
+// ANCHOR_END: enum
 
 /// The variables that live on from one stop to the next.
 struct Client {
@@ -97,6 +99,7 @@ struct Client {
 }
 
 impl HandleClient {
+    // ANCHOR: resume
     fn resume(&mut self) -> CoroutineState<()> {
         *self = match mem::replace(self, Self::Done) {
             Self::Start(stream, address) => match stream.set_nodelay(true) {
@@ -118,6 +121,7 @@ impl HandleClient {
         };
         if matches!(self, Self::Done) { Complete } else { Yielded(()) }
     }
+    // ANCHOR_END: resume
 
     fn disconnected(address: SocketAddr, reason: &str) -> Self {
         info!("client disconnected: {address}: {reason}");

@@ -6,6 +6,7 @@
 
 use coroutine::{Coroutine, CoroutineState};
 
+// ANCHOR: body
 fn main() {
     let mut counter = Coroutine::new(|co| async move {
         for i in 0..3 {
@@ -17,3 +18,4 @@ fn main() {
         println!("{i}");
     }
 }
+// ANCHOR_END: body

@@ -20,6 +20,7 @@ struct Task {
 }
 
 impl EventLoop {
+    // ANCHOR: run
     /// Runs until no task is left.
     pub fn run(&self) {
         while let Some(mut task) = self.next_ready() {
@@ -30,6 +31,7 @@ impl EventLoop {
             }
         }
     }
+    // ANCHOR_END: run
 
     /// Adds a task. It runs when its turn comes.
     pub fn create_task<F>(&self, body: impl FnOnce(Yielder<()>) -> F)

@@ -37,6 +37,7 @@ fn run_server(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
+// ANCHOR: accept_clients
 /// Accepts clients for ever and makes a task of each of them.
 async fn accept_clients(co: Yielder<()>, listener: TcpListener, event_loop: Rc<EventLoop>) {
     let mut backoff = Backoff::default();
@@ -52,6 +53,7 @@ async fn accept_clients(co: Yielder<()>, listener: TcpListener, event_loop: Rc<E
         }
     }
 }
+// ANCHOR_END: accept_clients
 
 /// Serves one client until it leaves. Its errors end here: they are this client's alone.
 async fn handle_client(co: Yielder<()>, stream: TcpStream, address: SocketAddr) {
@@ -61,6 +63,7 @@ async fn handle_client(co: Yielder<()>, stream: TcpStream, address: SocketAddr) 
     }
 }
 
+// ANCHOR: echo
 /// Sends back what arrives until the client has nothing more to send.
 async fn echo(co: &Yielder<()>, mut stream: TcpStream) -> io::Result<()> {
     // Send each answer at once: it must not wait until the client has acknowledged the last one.
@@ -76,3 +79,4 @@ async fn echo(co: &Yielder<()>, mut stream: TcpStream) -> io::Result<()> {
         stream.write_all(&buffer[..received])?;
     }
 }
+// ANCHOR_END: echo

@@ -11,6 +11,7 @@ use log::debug;
 use mio::event::Source;
 use mio::{Events, Interest, Poll, Token};
 
+// ANCHOR: wait
 /// What a task waits for.
 #[derive(Clone, Copy, Debug)]
 pub enum Wait {
@@ -22,6 +23,7 @@ pub enum Wait {
     /// This time has come.
     Until(Instant),
 }
+// ANCHOR_END: wait
 
 /// Runs each task up to its next `yield_`, and then again once it has what it waits for.
 pub struct EventLoop {
@@ -52,6 +54,7 @@ impl EventLoop {
         })
     }
 
+    // ANCHOR: run
     /// Runs for ever, turn by turn: everyone who is ready, then `after_turn`, then sleep until
     /// something happens.
     pub fn run(&self, after_turn: impl Fn()) -> io::Result<()> {
@@ -106,6 +109,7 @@ impl EventLoop {
             }
         }
     }
+    // ANCHOR_END: run
 
     /// Adds a task. It runs when its turn comes.
     pub fn create_task<F>(&self, body: impl FnOnce(Yielder<Wait>) -> F)

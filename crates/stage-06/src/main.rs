@@ -84,6 +84,7 @@ struct Client {
     reads: Cell<u8>,
 }
 
+// ANCHOR: accept_clients
 /// Accepts clients for ever and makes a task of each of them.
 async fn accept_clients(
     co: Yielder<Wait>,
@@ -112,6 +113,7 @@ async fn accept_clients(
         }
     }
 }
+// ANCHOR_END: accept_clients
 
 /// Serves one client until it leaves. Its errors end here: they are this client's alone.
 async fn handle_client(co: Yielder<Wait>, server: Rc<Server>, client: Rc<Client>) {
@@ -160,6 +162,7 @@ impl Server {
         }
     }
 
+    // ANCHOR: hear
     /// Adds the client's lines to the log, for everyone else, until it has nothing more to send.
     async fn hear(&self, co: &Yielder<Wait>, client: &Client) -> io::Result<()> {
         let mut decoder = LineDecoder::new(self.args.max_line);
@@ -182,6 +185,7 @@ impl Server {
         }
         self.settle(co, client).await
     }
+    // ANCHOR_END: hear
 
     /// Owes the lines to everyone else; [`flush`](Self::flush) writes them.
     fn broadcast(&self, client: &Client, lines: &[u8]) {
@@ -191,6 +195,7 @@ impl Server {
         }
     }
 
+    // ANCHOR: flush
     /// Writes to everyone what they are owed, after each turn. Whoever cannot take it stays
     /// behind, up to the limit; nobody waits for them.
     fn flush(&self) {
@@ -212,6 +217,7 @@ impl Server {
         log.trim();
         self.flushed.set(log.end());
     }
+    // ANCHOR_END: flush
 
     /// Writes to a leaver what it is owed by now.
     async fn settle(&self, co: &Yielder<Wait>, client: &Client) -> io::Result<()> {
@@ -242,6 +248,7 @@ impl Server {
         }
     }
 
+    // ANCHOR: read
     /// Waits until something has arrived and reads it; nothing at the end of input.
     async fn read(&self, co: &Yielder<Wait>, client: &Client) -> io::Result<Vec<u8>> {
         loop {
@@ -257,6 +264,7 @@ impl Server {
             client.reads.set(0);
         }
     }
+    // ANCHOR_END: read
 
     fn try_read(&self, mut stream: &TcpStream) -> io::Result<Vec<u8>> {
         let mut buffer = self.buffer.borrow_mut();

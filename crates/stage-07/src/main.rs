@@ -55,6 +55,7 @@ fn main() -> ExitCode {
     kit::exit_code(runtime.and_then(|runtime| runtime.block_on(run_server(&args))))
 }
 
+// ANCHOR: run_server
 /// Serves until a signal or, if it may, a client ends it; then stops in order.
 async fn run_server(args: &Args) -> anyhow::Result<()> {
     let mut signals = [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?];
@@ -85,6 +86,7 @@ async fn run_server(args: &Args) -> anyhow::Result<()> {
     }
     Ok(())
 }
+// ANCHOR_END: run_server
 
 struct Server {
     args: Args,
@@ -153,6 +155,7 @@ impl Server {
         Ok(())
     }
 
+    // ANCHOR: hear
     /// Adds the client's lines to the log, for everyone else, and writes what others have added,
     /// until the client has nothing more to send, or the server stops, and nothing is owed.
     async fn hear(&self, stream: &TcpStream, member: Member) -> io::Result<()> {
@@ -206,6 +209,7 @@ impl Server {
         }
         Ok(())
     }
+    // ANCHOR_END: hear
 
     /// Owes the lines to everyone else; their tasks write them.
     fn broadcast(&self, lines: &[u8], sender: &mut Cursor) {

@@ -38,6 +38,7 @@ impl Room {
         self.grown.notify_one();
     }
 
+    // ANCHOR: publish
     /// Tells everyone to write, for ever: once for all lines that arrive in a turn of the runtime.
     pub async fn publish(&self) {
         loop {
@@ -50,6 +51,7 @@ impl Room {
             self.head.send_replace(log.end());
         }
     }
+    // ANCHOR_END: publish
 
     /// The log, to write from.
     pub fn log(&self) -> RwLockReadGuard<'_, SharedLog> {
