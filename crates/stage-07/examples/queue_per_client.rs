@@ -163,13 +163,13 @@ impl Server {
 
     /// Queues lines for everyone but their sender. Whoever is owed too much is disconnected.
     fn broadcast(&self, lines: &[u8], sender: u64) {
-        let lines: Arc<[u8]> = self.before_end(lines).into();
+        let said: Arc<[u8]> = self.before_end(lines).into();
         let max_backlog = self.args.max_backlog;
         self.queues().retain(|&id, queue| {
             if id == sender {
                 return true;
             }
-            let backlog = queue.backlog.fetch_add(lines.len(), Ordering::Relaxed) + lines.len();
+            let backlog = queue.backlog.fetch_add(said.len(), Ordering::Relaxed) + said.len();
             if backlog > max_backlog {
                 info!(
                     "client disconnected: {}: more than {max_backlog} bytes behind",
@@ -179,24 +179,19 @@ impl Server {
                 return false;
             }
             // Fails where the writer has met an error; the reader will, too, and leave.
-            let _ = queue.pieces.send(Arc::clone(&lines));
+            let _ = queue.pieces.send(Arc::clone(&said));
             true
         });
+        if said.len() < lines.len() {
+            self.stop.cancel();
+        }
     }
 
-    /// The lines before `END`, if a client may say that, and if so stops the server.
+    /// The lines before `END`, if a client may say that; else all of them.
     fn before_end<'a>(&self, lines: &'a [u8]) -> &'a [u8] {
-        let mut before = 0;
-        if self.args.client_may_end {
-            for line in lines.split_inclusive(|&byte| byte == b'\n') {
-                if line.trim_ascii_end() == b"END" {
-                    self.stop.cancel();
-                    return &lines[..before];
-                }
-                before += line.len();
-            }
-        }
-        lines
+        let is_end = |line: &[u8]| self.args.client_may_end && line.trim_ascii_end() == b"END";
+        let said = lines.split_inclusive(|&byte| byte == b'\n').take_while(|line| !is_end(line));
+        &lines[..said.map(<[u8]>::len).sum()]
     }
 
     fn queues(&self) -> MutexGuard<'_, HashMap<u64, Queue>> {

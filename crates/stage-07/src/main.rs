@@ -213,22 +213,18 @@ impl Server {
 
     /// Owes the lines to everyone else; their tasks write them.
     fn broadcast(&self, lines: &[u8], sender: &mut Cursor) {
-        self.room.append(self.before_end(lines), sender);
+        let said = self.before_end(lines);
+        self.room.append(said, sender);
+        if said.len() < lines.len() {
+            self.stop.cancel();
+        }
     }
 
-    /// The lines before `END`, if a client may say that, and if so stops the server.
+    /// The lines before `END`, if a client may say that; else all of them.
     fn before_end<'a>(&self, lines: &'a [u8]) -> &'a [u8] {
-        let mut before = 0;
-        if self.args.client_may_end {
-            for line in lines.split_inclusive(|&byte| byte == b'\n') {
-                if line.trim_ascii_end() == b"END" {
-                    self.stop.cancel();
-                    return &lines[..before];
-                }
-                before += line.len();
-            }
-        }
-        lines
+        let is_end = |line: &[u8]| self.args.client_may_end && line.trim_ascii_end() == b"END";
+        let said = lines.split_inclusive(|&byte| byte == b'\n').take_while(|line| !is_end(line));
+        &lines[..said.map(<[u8]>::len).sum()]
     }
 }
 
