@@ -1,1 +1,36 @@
-//! To come.
+//! The machinery that checks a server from outside: it starts the real binary, plays its clients
+//! over real sockets, and reads what the kernel knows about both.
+//!
+//! - [`Server`] is a process in a group of its own. It is ready when it prints `listening on ADDR`:
+//!   nobody connects to find out.
+//! - [`Client`] is one connection with a name. [`play`] moves the bytes of several at once.
+//! - [`Stuck`] is the proof that a server will do nothing more until somebody else acts. A client
+//!   that waits for a server gets it instead of the bytes, as soon as it is proved: tens of
+//!   milliseconds, not a time-out.
+//! - [`Trouble`] is what a wait met instead of what it waited for, with the state of the server at
+//!   that moment.
+//! - [`kernel`] holds the readings: threads and the calls they sleep in, socket queues, descriptors.
+//!
+//! Nothing here sleeps to find something out. What is waited for is an event; the bound is on
+//! *progress*, [`patience`] without any event, so that a slow server is not a wrong one.
+//!
+//! One thread plays all the clients of a server. The proof relies on it: while that thread waits,
+//! the harness itself owes the server nothing. What has to happen at once goes through [`play`].
+
+mod client;
+mod difference;
+pub mod kernel;
+mod server;
+mod stuck;
+mod trouble;
+mod wait;
+
+pub use client::{Client, End, Flood, Part, play};
+pub use difference::Difference;
+pub use server::{Output, Server, StartError, kill_servers, kill_servers_on_interrupt, limited};
+pub use stuck::{Sleeper, Stuck, Unread};
+pub use trouble::{Cause, Result, Scene, Trouble};
+pub use wait::patience;
+
+/// The signals a server is sent.
+pub use rustix::process::Signal;

@@ -1,0 +1,246 @@
+//! The readings, from /proc.
+
+use std::io;
+use std::net::SocketAddr;
+
+use procfs::net::{TcpNetEntries, TcpState};
+use procfs::process::{FDTarget, LimitValue, Process, Syscall, Task};
+use procfs::{FromBufReadSI, ProcError, ProcResult, current_system_info};
+
+use super::{Call, Socket, SocketDescriptor, State, Thread};
+
+pub(super) fn threads(pid: i32) -> io::Result<Vec<Thread>> {
+    let tasks = process(pid)?.tasks().map_err(io_error)?;
+    let mut threads = Vec::new();
+    for task in tasks {
+        match task.and_then(|task| thread(&task)) {
+            Ok(thread) => threads.push(thread),
+            // It ended between the listing and the reading.
+            Err(ProcError::NotFound(_)) => {}
+            Err(error) => return Err(io_error(error)),
+        }
+    }
+    Ok(threads)
+}
+
+pub(super) fn thread_count(pid: i32) -> io::Result<usize> {
+    Ok(process(pid)?.tasks().map_err(io_error)?.count())
+}
+
+pub(super) fn cpu_ticks(pid: i32) -> io::Result<u64> {
+    let stat = process(pid)?.stat().map_err(io_error)?;
+    Ok(stat.utime + stat.stime)
+}
+
+pub(super) fn rss_bytes(pid: i32) -> io::Result<u64> {
+    let status = process(pid)?.status().map_err(io_error)?;
+    // Missing for a process that has ended and was not waited for.
+    Ok(status.vmrss.unwrap_or(0) * 1024)
+}
+
+pub(super) fn peak_rss_bytes(pid: i32) -> io::Result<u64> {
+    let status = process(pid)?.status().map_err(io_error)?;
+    Ok(status.vmhwm.unwrap_or(0) * 1024)
+}
+
+pub(super) fn descriptor_count(pid: i32) -> io::Result<usize> {
+    // The size of that directory would count one more for each thread that sleeps in accept: the
+    // number is reserved there, for a socket that does not exist yet.
+    Ok(std::fs::read_dir(format!("/proc/{pid}/fd"))?.count())
+}
+
+pub(super) fn descriptor_limit(pid: i32) -> io::Result<Option<u64>> {
+    Ok(match process(pid)?.limits().map_err(io_error)?.max_open_files.soft_limit {
+        LimitValue::Value(limit) => Some(limit),
+        LimitValue::Unlimited => None,
+    })
+}
+
+pub(super) fn socket_descriptors(pid: i32) -> io::Result<Vec<SocketDescriptor>> {
+    let descriptors = process(pid)?.fd().map_err(io_error)?;
+    // A descriptor that was closed between the listing and the reading is an error: left out.
+    let sockets = descriptors.flatten().filter_map(|descriptor| match descriptor.target {
+        FDTarget::Socket(inode) => Some(SocketDescriptor { fd: descriptor.fd, inode }),
+        _ => None,
+    });
+    Ok(sockets.collect())
+}
+
+pub(super) fn sockets(port: u16) -> io::Result<Vec<Socket>> {
+    let mut entries = Vec::new();
+    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        match std::fs::read_to_string(table) {
+            Ok(table) => {
+                let rows = of_port(&table, port);
+                let parsed = TcpNetEntries::from_buf_read(rows.as_bytes(), current_system_info());
+                entries.extend(parsed.map_err(io_error)?.0);
+            }
+            // A kernel without IPv6.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !entries.is_empty() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let canonical =
+        |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
+    let sockets = entries.into_iter().filter(|entry| entry.state != TcpState::TimeWait);
+    Ok(sockets
+        .map(|entry| Socket {
+            local: canonical(entry.local_address),
+            remote: canonical(entry.remote_address),
+            listening: entry.state == TcpState::Listen,
+            established: entry.state == TcpState::Established,
+            rx_queue: entry.rx_queue,
+            tx_queue: entry.tx_queue,
+            inode: entry.inode,
+        })
+        .collect())
+}
+
+/// The header of a table of sockets, and those of its rows that speak of `port`. The table is the
+/// whole system's, with a row for each connection closed in the last minute: to parse them all
+/// takes far longer than to read them.
+fn of_port(table: &str, port: u16) -> String {
+    let port = format!(":{port:04X} ");
+    let rows =
+        table.lines().enumerate().filter(|(number, row)| *number == 0 || row.contains(&port));
+    rows.map(|(_, row)| row.to_owned() + "\n").collect()
+}
+
+fn process(pid: i32) -> io::Result<Process> {
+    Process::new(pid).map_err(io_error)
+}
+
+fn thread(task: &Task) -> ProcResult<Thread> {
+    let status = task.status()?;
+    // `State: S (sleeping)`
+    let state = match status.state.chars().next() {
+        Some('S') => match task.syscall()? {
+            Syscall::Blocked { syscall_number, argument_registers, .. } => {
+                State::Asleep(call(syscall_number, argument_registers))
+            }
+            _ => State::Running,
+        },
+        Some('T' | 't') => State::Stopped,
+        _ => State::Running,
+    };
+    Ok(Thread {
+        id: task.tid,
+        name: status.name,
+        state,
+        voluntary_switches: status.voluntary_ctxt_switches.unwrap_or(0),
+        involuntary_switches: status.nonvoluntary_ctxt_switches.unwrap_or(0),
+    })
+}
+
+/// What a system call and its arguments, as /proc/PID/task/TID/syscall shows them, wait for.
+fn call(number: i64, arguments: [u64; 6]) -> Call {
+    // A register holds a descriptor or an `int` in its lower half.
+    let int = |index: usize| arguments[index] as u32 as i32;
+    // No pointer to a time-out: none.
+    let pointer = |index: usize| arguments[index] != 0;
+    match number {
+        libc::SYS_accept | libc::SYS_accept4 => Call::Accept(int(0)),
+        libc::SYS_recvfrom | libc::SYS_recvmsg | libc::SYS_read | libc::SYS_readv => {
+            Call::Recv(int(0))
+        }
+        libc::SYS_sendto | libc::SYS_sendmsg | libc::SYS_write | libc::SYS_writev => {
+            Call::Send(int(0))
+        }
+        libc::SYS_epoll_pwait => Call::Poll { timed: int(3) >= 0 },
+        libc::SYS_epoll_pwait2 => Call::Poll { timed: pointer(3) },
+        libc::SYS_ppoll => Call::Poll { timed: pointer(2) },
+        libc::SYS_pselect6 => Call::Poll { timed: pointer(4) },
+        libc::SYS_futex => Call::Futex { timed: pointer(3) },
+        // Calls that newer architectures do without.
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_epoll_wait => Call::Poll { timed: int(3) >= 0 },
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_poll => Call::Poll { timed: int(2) >= 0 },
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_select => Call::Poll { timed: pointer(4) },
+        other => Call::Other(other),
+    }
+}
+
+fn io_error(error: ProcError) -> io::Error {
+    match error {
+        ProcError::NotFound(_) => io::Error::new(io::ErrorKind::NotFound, "the process is gone"),
+        ProcError::Io(error, _) => error,
+        other => io::Error::other(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use procfs::FromRead;
+
+    use super::*;
+
+    /// What a line of /proc/PID/task/TID/syscall says that the thread sleeps in.
+    fn parse(line: &str) -> Call {
+        match Syscall::from_read(line.as_bytes()).unwrap() {
+            Syscall::Blocked { syscall_number, argument_registers, .. } => {
+                call(syscall_number, argument_registers)
+            }
+            _ => panic!("{line:?} is no call"),
+        }
+    }
+
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn calls_are_told_by_number_and_arguments() {
+        let tail = "0x0 0x0 0x7ffde7c060b0 0x7f932b3162ec\n";
+        assert_eq!(parse(&format!("288 0x3 0x7f93 0x7f93 0x80000 {tail}")), Call::Accept(3));
+        assert_eq!(parse(&format!("45 0x4 0x7f93 0x1000 0x0 {tail}")), Call::Recv(4));
+        assert_eq!(parse(&format!("44 0x5 0x7f93 0x1000 0x4000 {tail}")), Call::Send(5));
+        assert_eq!(parse(&format!("35 0x7f93 0x0 0x0 0x0 {tail}")), Call::Other(35));
+    }
+
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn a_time_out_is_seen_among_the_arguments() {
+        let tail = "0x0 0x0 0x7ffde7c060b0 0x7f932b3162ec\n";
+        let epoll = |timeout: &str| parse(&format!("232 0x4 0x7f93 0x400 {timeout} {tail}"));
+        assert_eq!(epoll("0xffffffffffffffff"), Call::Poll { timed: false });
+        assert_eq!(epoll("0xffffffff"), Call::Poll { timed: false });
+        assert_eq!(epoll("0x3e8"), Call::Poll { timed: true });
+        let futex = |timeout: &str| parse(&format!("202 0x7f93 0x189 0x0 {timeout} {tail}"));
+        assert_eq!(futex("0x0"), Call::Futex { timed: false });
+        assert_eq!(futex("0x7f930000"), Call::Futex { timed: true });
+    }
+
+    #[test]
+    fn a_thread_outside_a_call_is_not_in_one_that_wakes_by_somebody_else() {
+        assert!(!parse("-1 0x0 0x0 0x0 0x0 0x0 0x0 0x7ffd 0x7f93").is_untimed());
+    }
+
+    #[test]
+    fn only_rows_of_the_port_are_parsed() {
+        let table = "  sl  local_address rem_address\n\
+                     0: 0100007F:0BB8 00000000:0000 0A\n\
+                     1: 0100007F:D437 0100007F:0BB8 01\n\
+                     2: 0100007F:D437 0100007F:0BB9 01\n";
+        assert_eq!(of_port(table, 3000).lines().count(), 3);
+    }
+
+    #[test]
+    fn unread_bytes_stand_in_the_queue_of_the_receiver() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let client = TcpStream::connect(address).unwrap();
+        rustix::net::send(&client, b"12345", rustix::net::SendFlags::empty()).unwrap();
+        let find = |test: &dyn Fn(&Socket) -> bool| {
+            super::super::sockets(address.port()).unwrap().into_iter().find(|row| test(row))
+        };
+        assert_eq!(find(&|row| row.listening).unwrap().rx_queue, 1, "not yet accepted");
+        let (accepted, _) = listener.accept().unwrap();
+        assert_eq!(find(&|row| row.listening).unwrap().rx_queue, 0);
+        let row = find(&|row| row.remote == client.local_addr().unwrap()).unwrap();
+        assert_eq!(row.rx_queue, 5);
+        let me = socket_descriptors(std::process::id() as i32).unwrap();
+        use std::os::fd::AsRawFd;
+        assert!(me.contains(&SocketDescriptor { fd: accepted.as_raw_fd(), inode: row.inode }));
+    }
+}

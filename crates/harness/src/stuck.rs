@@ -1,0 +1,287 @@
+use std::fmt;
+use std::io;
+use std::thread;
+use std::time::Instant;
+
+use crate::kernel::{self, Call, Socket, State, Thread};
+use crate::server::Process;
+use crate::trouble::Cause;
+use crate::wait::{SLICE, patience};
+
+/// The proof that a server does nothing more until somebody outside does something.
+///
+/// Two readings, 20 ms apart, agree that
+/// - every thread sleeps in a call that no time-out ends: it cannot wake by itself;
+/// - nothing is on its way: what a client has sent has arrived in the server's queue, or was read;
+///   what the server has sent has arrived at the client;
+/// - nobody who waits for a connection or for bytes has one there to take;
+/// - and nothing moved in between: threads, calls, context switches, processor time and queues.
+///
+/// One reading would not do, since /proc is not read at one instant.
+#[derive(Clone, Debug)]
+pub struct Stuck {
+    /// Each thread and what it sleeps in.
+    pub sleepers: Vec<Sleeper>,
+    /// Bytes of clients that stand unread in the server's queues.
+    pub unread: Vec<Unread>,
+    /// Connections that stand in the accept queue.
+    pub not_accepted: u32,
+}
+
+/// A thread that only somebody else can wake.
+#[derive(Clone, Debug)]
+pub struct Sleeper {
+    /// The thread's name.
+    pub thread: String,
+    /// The call it sleeps in.
+    pub call: Call,
+    /// The client on the other end of the socket it waits for.
+    pub peer: Option<String>,
+}
+
+/// Bytes that a client has sent and the server has not read.
+#[derive(Clone, Debug)]
+pub struct Unread {
+    /// Whose bytes.
+    pub client: String,
+    /// How many; an end of input that was not read counts as one.
+    pub bytes: u32,
+}
+
+impl Stuck {
+    /// What the threads sleep in, as a fixed text: a designed flaw is recognised by it.
+    ///
+    /// One thread: `asleep in recv on a`. Several: `20 asleep in recv, 1 in accept`.
+    pub fn signature(&self) -> String {
+        if let [only] = self.sleepers.as_slice() {
+            return only.to_string();
+        }
+        let mut groups: Vec<(usize, String)> = Vec::new();
+        for sleeper in &self.sleepers {
+            let call = sleeper.call.to_string();
+            match groups.iter_mut().find(|(_, name)| *name == call) {
+                Some((count, _)) => *count += 1,
+                None => groups.push((1, call)),
+            }
+        }
+        groups.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+        let mut texts = groups.iter().map(|(count, call)| format!("{count} in {call}"));
+        let first = texts.next().unwrap_or_default().replacen(" in ", " asleep in ", 1);
+        texts.fold(first, |all, text| all + ", " + &text)
+    }
+
+    /// How many bytes of `client` stand unread in the server's queue.
+    pub fn unread_of(&self, client: &str) -> u32 {
+        self.unread.iter().find(|unread| unread.client == client).map_or(0, |unread| unread.bytes)
+    }
+}
+
+impl fmt::Display for Sleeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "asleep in {}", self.call)?;
+        self.peer.iter().try_for_each(|peer| write!(f, " on {peer}"))
+    }
+}
+
+impl fmt::Display for Stuck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.signature())?;
+        for Unread { client, bytes } in self.unread.iter().take(5) {
+            write!(f, "; {bytes} bytes from {client} unread")?;
+        }
+        if self.unread.len() > 5 {
+            write!(f, "; and {} more", self.unread.len() - 5)?;
+        }
+        if self.not_accepted > 0 {
+            write!(f, "; {} connections not accepted", self.not_accepted)?;
+        }
+        Ok(())
+    }
+}
+
+/// Waits for the proof. The bound is on progress: a server that works is waited for.
+pub(crate) fn prove(process: &Process) -> Result<Stuck, Cause> {
+    let mut watch = Watch::new(Some(process));
+    loop {
+        thread::sleep(SLICE);
+        if let Some(cause) = watch.look(0) {
+            return match cause {
+                Cause::Stuck(stuck, _) => Ok(stuck),
+                other => Err(other),
+            };
+        }
+    }
+}
+
+/// Watches a server while the harness waits for an event.
+pub(crate) struct Watch<'p> {
+    process: Option<&'p Process>,
+    last: Option<Reading>,
+    last_event: Instant,
+}
+
+impl<'p> Watch<'p> {
+    pub(crate) fn new(process: Option<&'p Process>) -> Self {
+        Self { process, last: None, last_event: Instant::now() }
+    }
+
+    /// What is waited for came nearer: the wait begins anew.
+    pub(crate) fn event(&mut self) {
+        self.last_event = Instant::now();
+    }
+
+    /// Bytes moved: a proof needs two new readings.
+    pub(crate) fn moved(&mut self) {
+        self.last = None;
+    }
+
+    /// Whether what is waited for has come no nearer for too long. `bytes` of it have come.
+    pub(crate) fn overdue(&self, bytes: usize) -> Option<Cause> {
+        (self.last_event.elapsed() >= patience()).then_some(Cause::TimedOut(bytes))
+    }
+
+    /// To be called when nothing happened for 20 ms: a reason to give up, if there is one.
+    pub(crate) fn look(&mut self, bytes: usize) -> Option<Cause> {
+        // A server that cannot be read (it ended, or this is not Linux) is not proved stuck.
+        let reading = self.process.and_then(|process| Reading::take(process).ok());
+        if let (Some(process), Some(reading)) = (self.process, &reading)
+            && self.last.as_ref() == Some(reading)
+            && reading.is_at_rest()
+        {
+            return Some(Cause::Stuck(reading.evidence(process), bytes));
+        }
+        // Bytes that move between others are progress, too. Processor time is none: a server may
+        // spin for ever.
+        if let (Some(last), Some(reading)) = (&self.last, &reading)
+            && last.sockets != reading.sockets
+        {
+            self.last_event = Instant::now();
+        }
+        self.last = reading;
+        self.overdue(bytes)
+    }
+}
+
+/// The threads of a server and the sockets of its port, at one moment (almost).
+#[derive(PartialEq)]
+struct Reading {
+    sockets: Vec<Socket>,
+    threads: Vec<Thread>,
+    cpu_ticks: u64,
+}
+
+impl Reading {
+    /// Queues before threads: who still sleeps when bytes are already there was not woken by them.
+    fn take(process: &Process) -> io::Result<Self> {
+        Ok(Self {
+            sockets: kernel::sockets(process.address.port())?,
+            threads: kernel::threads(process.id())?,
+            cpu_ticks: kernel::cpu_ticks(process.id())?,
+        })
+    }
+
+    fn is_at_rest(&self) -> bool {
+        let nothing_on_its_way = self.sockets.iter().all(|socket| {
+            let arrived = || self.other_end(socket).is_some_and(|other| other.rx_queue > 0);
+            socket.tx_queue == 0 || arrived()
+        });
+        let sleeps = |thread: &Thread| match &thread.state {
+            State::Asleep(Call::Accept(_)) => self.not_accepted() == 0,
+            _ => thread.sleeps_untimed(),
+        };
+        nothing_on_its_way && !self.threads.is_empty() && self.threads.iter().all(sleeps)
+    }
+
+    fn other_end(&self, socket: &Socket) -> Option<&Socket> {
+        let is_other =
+            |other: &&Socket| other.local == socket.remote && other.remote == socket.local;
+        self.sockets.iter().find(is_other)
+    }
+
+    fn not_accepted(&self) -> u32 {
+        self.sockets.iter().filter(|socket| socket.listening).map(|socket| socket.rx_queue).sum()
+    }
+
+    fn evidence(&self, process: &Process) -> Stuck {
+        // Names are for the report: without them it is still a proof.
+        let descriptors = kernel::socket_descriptors(process.id()).unwrap_or_default();
+        let peer = |call: &Call| {
+            let fd = call.fd()?;
+            let inode = descriptors.iter().find(|descriptor| descriptor.fd == fd)?.inode;
+            let socket = self.sockets.iter().find(|socket| socket.inode == inode)?;
+            (!socket.listening).then(|| process.name_of(socket.remote))
+        };
+        let sleeper = |thread: &Thread| match &thread.state {
+            State::Asleep(call) => {
+                Some(Sleeper { thread: thread.name.clone(), call: call.clone(), peer: peer(call) })
+            }
+            State::Running | State::Stopped => None,
+        };
+        let port = process.address.port();
+        let is_unread = |socket: &&Socket| {
+            socket.local.port() == port && !socket.listening && socket.rx_queue > 0
+        };
+        Stuck {
+            sleepers: self.threads.iter().filter_map(sleeper).collect(),
+            unread: self
+                .sockets
+                .iter()
+                .filter(is_unread)
+                .map(|socket| Unread {
+                    client: process.name_of(socket.remote),
+                    bytes: socket.rx_queue,
+                })
+                .collect(),
+            not_accepted: self.not_accepted(),
+        }
+    }
+}
+
+/// What each thread of a server is doing, in words.
+pub(crate) fn describe_threads(process: &Process) -> Vec<String> {
+    let Ok(reading) = Reading::take(process) else {
+        return Vec::new();
+    };
+    let mut sleepers = reading.evidence(process).sleepers.into_iter();
+    let line = |thread: &Thread| {
+        let doing = match thread.state {
+            State::Running => "running".to_owned(),
+            State::Stopped => "stopped".to_owned(),
+            State::Asleep(_) => sleepers.next().map_or_else(String::new, |it| it.to_string()),
+        };
+        format!("thread {} {}: {doing}", thread.id, thread.name)
+    };
+    let mut lines: Vec<_> = reading.threads.iter().map(line).collect();
+    if lines.len() > 40 {
+        let more = lines.split_off(40).len();
+        lines.push(format!("and {more} threads more"));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stuck(calls: &[(Call, Option<&str>)]) -> Stuck {
+        let sleeper = |(call, peer): &(Call, Option<&str>)| Sleeper {
+            thread: "worker".to_owned(),
+            call: call.clone(),
+            peer: peer.map(str::to_owned),
+        };
+        Stuck { sleepers: calls.iter().map(sleeper).collect(), unread: vec![], not_accepted: 0 }
+    }
+
+    #[test]
+    fn the_signature_of_one_thread_names_the_client() {
+        assert_eq!(stuck(&[(Call::Recv(4), Some("a"))]).signature(), "asleep in recv on a");
+        assert_eq!(stuck(&[(Call::Accept(3), None)]).signature(), "asleep in accept");
+    }
+
+    #[test]
+    fn the_signature_of_several_threads_counts_them() {
+        let calls =
+            [(Call::Accept(3), None), (Call::Recv(4), Some("a")), (Call::Recv(5), Some("b"))];
+        assert_eq!(stuck(&calls).signature(), "2 asleep in recv, 1 in accept");
+    }
+}
