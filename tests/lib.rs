@@ -1,1 +1,103 @@
-//! To come.
+//! What every stage must do: a catalogue of cases, one file for each family.
+//!
+//! A case runs against a server that it knows only from outside, and reports a [`Finding`] or a
+//! [`Problem`]. What a stage is expected to fail, and with which signature, stands in that stage's
+//! own manifest ([`Profile`]); [`judge`] compares the two and gives the [`Verdict`].
+//!
+//! ```text
+//! cargo test -p stage-05 --test conformance                            every case of stage 05
+//! cargo test -p stage-05 --test conformance -- conc/                   one family
+//! cargo test -p stage-05 --test conformance -- conc/03 --repeat 200    one case, many times
+//! cargo test -p stage-05 --test conformance -- conc/05 --seed 7        with the bytes of that run
+//! cargo test -p stage-05 --test conformance -- --binary my_server      of another program
+//! cargo test -p stage-05 --test by_hand                                of that example
+//! ```
+//!
+//! The rules that keep cases from being flaky: a positive fact waits for its event; a negative one
+//! is shown by a later event on the same path, or by the proof that the server is stuck
+//! ([`harness::Stuck`]), never by waiting in vain; races are made certain with
+//! [`harness::Server::pause`]; a precondition that was not reached makes a case inconclusive, and
+//! never passed.
+
+mod bcast;
+mod bench;
+mod close;
+mod conc;
+mod echo;
+mod finding;
+mod history;
+mod proc;
+mod subject;
+mod trials;
+mod verdict;
+
+pub use bench::Bench;
+pub use finding::{Failure, Finding, Outcome, Problem, Require, ensure, passed};
+pub use subject::{Mode, Profile, ProfileError, Subject};
+pub use trials::{run_as_tests, run_example_as_tests};
+pub use verdict::{Verdict, judge};
+
+/// One promise of the contract, and the function that checks it.
+pub struct Case {
+    /// Family and number: `conc/01`.
+    pub id: &'static str,
+    /// What happens.
+    pub title: &'static str,
+    /// Why it matters.
+    pub why: &'static str,
+    /// The mode that the server has to be in.
+    pub needs: Needs,
+    /// Whether it measures processor time, or needs so much of it that nothing may run beside it.
+    pub alone: bool,
+    /// Runs it against one server.
+    pub run: fn(&Bench<'_>) -> Outcome,
+}
+
+/// The mode that a case needs the server to be in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// Everyone hears itself.
+    Echo,
+    /// Everyone hears the others.
+    Broadcast,
+    /// Broadcast where the server can, else echo.
+    Any,
+}
+
+impl Needs {
+    /// The mode in which a server that has `modes` runs the case; none if it cannot.
+    pub fn mode(self, modes: &[Mode]) -> Option<Mode> {
+        let has = |mode| modes.contains(&mode).then_some(mode);
+        match self {
+            Self::Echo => has(Mode::Echo),
+            Self::Broadcast => has(Mode::Broadcast),
+            Self::Any => has(Mode::Broadcast).or(has(Mode::Echo)),
+        }
+    }
+}
+
+/// All cases, family by family.
+pub fn catalogue() -> impl Iterator<Item = &'static Case> {
+    [proc::CASES, echo::CASES, conc::CASES, close::CASES, bcast::CASES].into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_case_has_an_id_of_its_own() {
+        let ids: BTreeSet<_> = catalogue().map(|case| case.id).collect();
+        assert_eq!(ids.len(), catalogue().count());
+    }
+
+    #[test]
+    fn a_case_for_any_mode_prefers_broadcast() {
+        use Mode::{Broadcast, Echo};
+        assert_eq!(Needs::Any.mode(&[Echo, Broadcast]), Some(Broadcast));
+        assert_eq!(Needs::Any.mode(&[Echo]), Some(Echo));
+        assert_eq!(Needs::Broadcast.mode(&[Echo]), None);
+    }
+}

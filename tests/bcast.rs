@@ -1,0 +1,895 @@
+//! Broadcast: each line reaches everyone else, once, whole, and in its sender's order.
+
+use harness::kernel::Socket;
+use harness::{Cause, Client, End, Part, Server, Stuck, play};
+
+use crate::history::{Faults, Hearing, Owed, Talk};
+use crate::{Bench, Case, Failure, Finding, Needs, Outcome, Problem, Require, ensure, passed};
+
+pub(crate) const CASES: &[Case] = &[
+    Case {
+        id: "bcast/01",
+        title: "everyone but the sender",
+        why: "What a broadcast is.",
+        needs: Needs::Broadcast,
+        alone: false,
+        run: everyone_but_the_sender,
+    },
+    Case {
+        id: "bcast/02",
+        title: "alone",
+        why: "A line that nobody is there to hear is no error, and nobody's later.",
+        needs: Needs::Broadcast,
+        alone: false,
+        run: alone,
+    },
+    Case {
+        id: "bcast/03",
+        title: "exactly once, in each sender's order",
+        why: "With many senders at once, buffers are shared and writes are cut: nothing may get \
+              lost, mixed or repeated.",
+        needs: Needs::Broadcast,
+        alone: false,
+        run: exactly_once_in_each_senders_order,
+    },
+    Case {
+        id: "bcast/04",
+        title: "join while talk is going on",
+        why: "The set of clients changes while lines are sent to it. Whoever is in hears all, and \
+              nobody hears the end of a line.",
+        needs: Needs::Broadcast,
+        alone: false,
+        run: join_while_talk_is_going_on,
+    },
+    Case {
+        id: "bcast/05",
+        title: "leave while talk is going on",
+        why: "The set of clients changes while lines are sent to it. Those who stay lose nothing.",
+        needs: Needs::Broadcast,
+        alone: false,
+        run: leave_while_talk_is_going_on,
+    },
+    Case {
+        id: "bcast/06",
+        title: "speak after somebody left",
+        why: "A client who was not removed is a ghost: the next write to it fails, or goes to \
+              whoever got its descriptor.",
+        needs: Needs::Broadcast,
+        alone: false,
+        run: speak_after_somebody_left,
+    },
+    Case {
+        id: "bcast/07",
+        title: "speak after somebody was reset",
+        why: "The write to a client who is gone fails: that is its trouble, not the speaker's.",
+        needs: Needs::Broadcast,
+        alone: false,
+        run: speak_after_somebody_was_reset,
+    },
+    Case {
+        id: "bcast/08",
+        title: "slow reader stalls no one",
+        why: "Head-of-line blocking: who writes to one client after the other waits for the \
+              slowest.",
+        needs: Needs::Broadcast,
+        alone: true,
+        run: slow_reader_stalls_no_one,
+    },
+    Case {
+        id: "bcast/09",
+        title: "backlog policy",
+        why: "What a slow reader has not read is kept for it in memory: somewhere that must end.",
+        needs: Needs::Broadcast,
+        alone: true,
+        run: backlog_policy,
+    },
+    Case {
+        id: "bcast/10",
+        title: "slow but within the limit",
+        why: "Whoever is behind a little gets everything: a limit of zero would keep memory small, \
+              too.",
+        needs: Needs::Broadcast,
+        alone: false,
+        run: slow_but_within_the_limit,
+    },
+    Case {
+        id: "bcast/11",
+        title: "sender who never reads",
+        why: "To be sent from, a client need not be writable: it is the receivers who are waited \
+              for.",
+        needs: Needs::Broadcast,
+        alone: false,
+        run: sender_who_never_reads,
+    },
+    Case {
+        id: "bcast/12",
+        title: "lines stay whole",
+        why: "A read returns a chunk, not a line: relayed at once, two speakers' lines mix.",
+        needs: Needs::Broadcast,
+        alone: false,
+        run: lines_stay_whole,
+    },
+    Case {
+        id: "bcast/13",
+        title: "last line without newline",
+        why: "Relayed without its end, it is glued to the next speaker's line.",
+        needs: Needs::Broadcast,
+        alone: false,
+        run: last_line_without_newline,
+    },
+    Case {
+        id: "bcast/14",
+        title: "odd lines",
+        why: "A line is bytes up to `\\n`: not text, not trimmed, and not without its end.",
+        needs: Needs::Broadcast,
+        alone: false,
+        run: odd_lines,
+    },
+    Case {
+        id: "bcast/15",
+        title: "line length at the limit and over",
+        why: "Who keeps a line until it ends must not keep a line that never does.",
+        needs: Needs::Broadcast,
+        alone: true,
+        run: line_length_at_the_limit_and_over,
+    },
+    Case {
+        id: "bcast/16",
+        title: "text is only text",
+        why: "A command in the stream is a switch that anybody can reach.",
+        needs: Needs::Broadcast,
+        alone: false,
+        run: text_is_only_text,
+    },
+    Case {
+        id: "bcast/17",
+        title: "end of input is leaving",
+        why: "Half-close must mean one thing in a chat: a last word, and what is owed, and goodbye.",
+        needs: Needs::Broadcast,
+        alone: false,
+        run: end_of_input_is_leaving,
+    },
+    Case {
+        id: "bcast/18",
+        title: "END ends the server, if asked to",
+        why: "An option, off by default; and it is a stop in order, not a crash.",
+        needs: Needs::Broadcast,
+        alone: false,
+        run: end_ends_the_server_if_asked_to,
+    },
+    Case {
+        id: "bcast/19",
+        title: "a burst expels nobody who reads",
+        why: "All are behind for a moment when all speak at once: that is no slow reader.",
+        needs: Needs::Broadcast,
+        alone: true,
+        run: a_burst_expels_nobody_who_reads,
+    },
+    Case {
+        id: "bcast/20",
+        title: "leaver who is behind",
+        why: "What a leaver is owed may be more than the kernel takes at once: it waits for its end \
+              until it has got the rest.",
+        needs: Needs::Broadcast,
+        alone: false,
+        run: leaver_who_is_behind,
+    },
+];
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+/// The longest line, its `\n` included: the default of `--max-line`.
+const MAX_LINE: usize = 64 * KIB;
+/// How far a reader may be behind: the default of `--max-backlog`.
+const MAX_BACKLOG: usize = 16 * MIB;
+
+/// A's line reaches B and C. That A does not hear itself is shown by the next line that it hears:
+/// B's, which B sent after it had A's.
+fn everyone_but_the_sender(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let [mut a, mut b, mut c] = bench.room(&server, ["a", "b", "c"])?;
+    a.send(b"from a\n")?;
+    b.expect(b"from a\n").require("the others hear a line")?;
+    c.expect(b"from a\n").require("the others hear a line")?;
+    b.send(b"from b\n")?;
+    a.expect(b"from b\n").require("the sender does not hear its own line")?;
+    c.expect(b"from b\n").require("the others hear a line")?;
+    passed()
+}
+
+/// A speaks and nobody is there. It hears nothing but what B says, who comes later, and is heard
+/// by B. B may hear the first line, too: it is not known when the server was done with it.
+fn alone(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let mut a = server.connect("a")?;
+    a.send(b"alone\n")?;
+    server.wait_until_read(&a)?;
+    let mut b = bench.join(&server, "b", std::slice::from_mut(&mut a))?;
+    a.send(b"together\n")?;
+    let mut heard = b.read_line().require("a newcomer hears the first client")?;
+    if heard == b"alone\n" {
+        heard = b.read_line()?;
+    }
+    ensure(heard == b"together\n", || {
+        let heard = heard.escape_ascii().to_string();
+        Failure::new("a newcomer hears the first client", "b: together\\n", heard).at(&server)
+    })?;
+    passed()
+}
+
+/// Eight clients say 500 lines each, all at once, in pieces of any size, and listen meanwhile.
+fn exactly_once_in_each_senders_order(bench: &Bench<'_>) -> Outcome {
+    let names = ["s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8"];
+    let mut rng = bench.rng();
+    let talks = names.map(|name| Talk::new(name, 500, 8..=200, &mut rng));
+    let server = bench.start()?;
+    let clients = bench.room(&server, names)?;
+    all_talk_at_once(bench, &server, clients.into(), &talks, 2000)
+}
+
+/// One client talks and talks. Twenty others join one by one; each announces itself, and it is in
+/// when a listener has heard that. From then on it must hear everything. Of what was said before
+/// it may hear the last lines, but none that the listener had heard before it came.
+fn join_while_talk_is_going_on(bench: &Bench<'_>) -> Outcome {
+    const JOINERS: usize = 20;
+    const BATCH: usize = 100;
+    const ALL: usize = (JOINERS + 1) * BATCH;
+    let mut rng = bench.rng();
+    let mut talks = vec![Talk::new("speaker", ALL, 16..=200, &mut rng)];
+    talks.extend((1..=JOINERS).map(|j| Talk::new(&format!("joiner-{j}"), 1, 16..=200, &mut rng)));
+    let owed = |of_the_speaker: Owed, first_joiner: usize| {
+        let announcements = (1..=JOINERS).map(|joiner| match joiner >= first_joiner {
+            true => Owed::all(0..1),
+            false => Owed::nothing(),
+        });
+        std::iter::once(of_the_speaker).chain(announcements).collect::<Vec<_>>()
+    };
+
+    let server = bench.start()?;
+    let [speaker, listener] = bench.room(&server, ["speaker", "listener"])?;
+    let mut members = vec![
+        Member::new(speaker, &talks, owed(Owed::nothing(), 1)),
+        Member::new(listener, &talks, owed(Owed::all(0..ALL), 1)),
+    ];
+    for joiner in 1..=JOINERS {
+        let said = joiner * BATCH;
+        let heard_before = members[1].hearing.end(0);
+        let newcomer = server.connect(&format!("joiner-{joiner}"))?;
+        let owed_now = Owed::all(said..ALL).perhaps(heard_before..ALL);
+        members.push(Member::new(newcomer, &talks, owed(owed_now, joiner + 1)));
+
+        let [speaker, listener, .., newcomer] = members.as_mut_slice() else { unreachable!() };
+        let batch = talks[0].lines(said - BATCH..said);
+        let announcement = talks[joiner].lines(0..1);
+        let played = play(&mut [
+            speaker.client.part().send(&batch).in_chunks(|| 100),
+            newcomer.client.part().send(&announcement),
+            listener.listen_until(|hearing| hearing.end(joiner) == 1),
+        ]);
+        judge(&server, played, [(listener.client.name(), listener.hearing.faults_so_far())])?;
+    }
+    members[0].client.send(&talks[0].lines(ALL - BATCH..ALL))?;
+    all_listen(bench, &server, members)
+}
+
+/// One client talks and talks, and of twelve others one after the other leaves. Every second says
+/// a last word, half-closes and listens to the end: it must hear what the listener had heard when
+/// it left, perhaps more, and the others its last word. The rest of them just go, with lines
+/// unread, which the server may see as a reset.
+fn leave_while_talk_is_going_on(bench: &Bench<'_>) -> Outcome {
+    const LEAVERS: usize = 12;
+    const BATCH: usize = 100;
+    const ALL: usize = LEAVERS * BATCH;
+    let mut rng = bench.rng();
+    let names: Vec<_> = (1..=LEAVERS).map(|leaver| format!("leaver-{leaver}")).collect();
+    let mut talks = vec![Talk::new("speaker", ALL, 16..=200, &mut rng)];
+    talks.extend(names.iter().map(|name| Talk::new(name, 1, 16..=200, &mut rng)));
+    let says_goodbye = |leaver: usize| leaver.is_multiple_of(2);
+    let goodbyes = |owed: Owed| {
+        (1..=LEAVERS).map(move |leaver| match says_goodbye(leaver) {
+            true => owed.clone(),
+            false => Owed::nothing(),
+        })
+    };
+    let owed = |of_the_speaker: Owed, of_a_goodbye: Owed| {
+        std::iter::once(of_the_speaker).chain(goodbyes(of_a_goodbye)).collect::<Vec<_>>()
+    };
+
+    let server = bench.start()?;
+    let [speaker, listener] = bench.room(&server, ["speaker", "listener"])?;
+    let mut clients = vec![speaker, listener];
+    for name in &names {
+        let newcomer = bench.join(&server, name, &mut clients)?;
+        clients.push(newcomer);
+    }
+    let mut leavers = clients.split_off(2).into_iter();
+    let mut members: Vec<_> = [Owed::nothing(), Owed::all(0..ALL)]
+        .into_iter()
+        .zip(clients)
+        .map(|(owed_now, client)| Member::new(client, &talks, owed(owed_now, Owed::all(0..1))))
+        .collect();
+    for (leaver, client) in (1..).zip(leavers.by_ref()) {
+        let said = leaver * BATCH;
+        let [speaker, listener] = members.as_mut_slice() else { unreachable!() };
+        let heard_before = listener.hearing.end(0);
+        speaker.client.send(&talks[0].lines(said - BATCH..said))?;
+        if says_goodbye(leaver) {
+            let owed_now = Owed::all(0..heard_before).perhaps(0..said);
+            let mut owed = owed(owed_now, Owed::all(0..0).perhaps(0..1));
+            owed[leaver] = Owed::nothing();
+            let mut member = Member::new(client, &talks, owed);
+            let goodbye = talks[leaver].lines(0..1);
+            play(&mut [member.client.part().send(&goodbye).then_half_close()])?;
+            let (bytes, end) = member.client.read_to_end()?;
+            member.hearing.push(&bytes);
+            judge(&server, Ok(()), [(member.client.name(), member.hearing.faults())])?;
+            must_be_in_order(&server, &member.client, end)?;
+        } else {
+            client.leave();
+        }
+        let played = play(&mut [listener.listen_until(|hearing| {
+            hearing.end(0) == said && (!says_goodbye(leaver) || hearing.end(leaver) == 1)
+        })]);
+        judge(&server, played, [(listener.client.name(), listener.hearing.faults_so_far())])?;
+    }
+    all_listen(bench, &server, members)
+}
+
+/// C leaves, and the server has let it go before the others speak on. D leaves while they do.
+fn speak_after_somebody_left(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let [a, b, mut c, d] = bench.room(&server, ["a", "b", "c", "d"])?;
+    c.half_close()?;
+    c.expect_eof().require("the server lets a client go that has left")?;
+    c.leave();
+    let mut here = vec![a, b, d];
+    each_speaks(bench, &mut here)?;
+    here.pop().into_iter().for_each(Client::leave);
+    each_speaks(bench, &mut here)?;
+    // Who comes next may get a descriptor that was theirs.
+    let newcomer = bench.join(&server, "e", &mut here)?;
+    here.push(newcomer);
+    each_speaks(bench, &mut here)?;
+    passed()
+}
+
+/// E leaves by RST, and A speaks. Then D and F do, the first and the last to come, while the server
+/// is stopped and A's line is there already: it learns of it by the write that fails, or just
+/// before.
+fn speak_after_somebody_was_reset(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let names = ["d", "a", "b", "c", "e", "f"];
+    let [mut d, mut a, mut b, mut c, e, mut f] = bench.room(&server, names)?;
+    e.reset()?;
+    a.send(b"after e\n")?;
+    for client in [&mut d, &mut b, &mut c, &mut f] {
+        client.expect(b"after e\n").require("the others hear a line after a reset")?;
+    }
+    server.pause()?;
+    a.send(b"after d and f\n")?;
+    d.reset()?;
+    f.reset()?;
+    server.resume()?;
+    for client in [&mut b, &mut c] {
+        client.expect(b"after d and f\n").require("the others hear a line after a reset")?;
+    }
+    each_speaks(bench, &mut [a, b, c])?;
+    passed()
+}
+
+/// S never reads. A says 64 MiB, and B hears all of it; then C comes and is heard. Where the server
+/// sleeps in a write to S instead, B hears the rest, and nothing was lost, as soon as S reads.
+fn slow_reader_stalls_no_one(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let [mut a, mut b, mut s] = bench.room(&server, ["a", "b", "s"])?;
+    let mut speech = Speech::new(bench);
+    speech.go_on_to(64 * MIB, &mut a, &mut b, &mut s)?;
+    bench.join(&server, "c", &mut [a, b])?;
+    passed()
+}
+
+/// S never reads, and A talks on. The server keeps for S what S is owed, up to the limit and not
+/// much more; over it, S is disconnected, with one line in the log, and the others go on. What S
+/// was sent by then is right.
+fn backlog_policy(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let [mut a, mut b, mut s] = bench.room(&server, ["a", "b", "s"])?;
+    let memory = server.rss_bytes()?;
+    let mut speech = Speech::new(bench);
+    let queued = speech.go_on_until_behind(&server, &mut a, &mut b, &mut s)?;
+    speech.go_on_to(queued + MAX_BACKLOG - MIB, &mut a, &mut b, &mut s)?;
+    ensure(is_connected(&server, &s)?, || {
+        let requirement = "a reader is disconnected only if it is behind by more than the limit";
+        let expected = format!("s is connected, {} bytes behind", MAX_BACKLOG - MIB);
+        Failure::new(requirement, expected, "it is disconnected").at(&server)
+    })?;
+    speech.go_on_to(queued + MAX_BACKLOG + MIB, &mut a, &mut b, &mut s)?;
+    let read = || is_connected(&server, &s).map_err(std::io::Error::other);
+    server
+        .wait_until("to disconnect s", read, |connected| !connected)
+        .require("a reader that falls behind by more than the limit is disconnected")?;
+    speech.go_on_to(speech.said.len() + 2 * MAX_BACKLOG, &mut a, &mut b, &mut s)?;
+    let growth = server.peak_rss_bytes()?.saturating_sub(memory) as usize;
+    ensure(growth < MAX_BACKLOG + 16 * MIB, || {
+        let expected = format!("less than {} bytes more than before", MAX_BACKLOG + 16 * MIB);
+        Failure::new("the backlog is bounded", expected, format!("{growth} bytes more")).at(&server)
+    })?;
+
+    let disconnected = format!("client disconnected: {}", s.local_address());
+    let read = || Ok(server.stderr().iter().filter(|line| line.contains(&disconnected)).count());
+    let lines = server
+        .wait_until("to log that s was disconnected", read, |lines| *lines > 0)
+        .require("a reader who is disconnected is logged")?;
+    ensure(lines == 1, || {
+        let actual = format!("{lines} lines");
+        Failure::new("a reader who is disconnected is logged", "one line", actual).at(&server)
+    })?;
+    let (bytes, _) = s.read_to_end()?;
+    speech.must_begin_with(&server, &bytes)?;
+    each_speaks(bench, &mut [a, b])?;
+    passed()
+}
+
+/// S does not read until the kernel takes no more for it, while B hears everything, and 512 KiB
+/// are said beyond that. Then S reads, and has lost nothing.
+fn slow_but_within_the_limit(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let [mut a, mut b, mut s] = bench.room(&server, ["a", "b", "s"])?;
+    let mut speech = Speech::new(bench);
+    speech.go_on_until_behind(&server, &mut a, &mut b, &mut s)?;
+    s.expect(&speech.said).require("a reader within the limit loses nothing")?;
+    each_speaks(bench, &mut [a, b, s])?;
+    passed()
+}
+
+/// A never reads, and B talks until the kernel takes no more for A. Then A speaks, and C hears it.
+fn sender_who_never_reads(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let [mut a, mut b, mut c] = bench.room(&server, ["a", "b", "c"])?;
+    let mut speech = Speech::new(bench);
+    speech.go_on_until_behind(&server, &mut b, &mut c, &mut a)?;
+    a.send(b"from a\n")?;
+    for client in [&mut c, &mut b] {
+        client.expect(b"from a\n").require("a sender who does not read is heard")?;
+    }
+    passed()
+}
+
+/// A says half a line, and the server has read it when B says a whole one. C hears B's line, and
+/// A's when its other half has come.
+fn lines_stay_whole(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let [mut a, mut b, mut c] = bench.room(&server, ["a", "b", "c"])?;
+    a.send(b"AAA")?;
+    server.wait_until_read(&a)?;
+    b.send(b"bbb\n")?;
+    c.expect(b"bbb\n").require("half a line is not relayed")?;
+    a.send(b"aaa\n")?;
+    c.expect(b"AAAaaa\n").require("the halves of a line come together")?;
+    b.expect(b"AAAaaa\n").require("the halves of a line come together")?;
+    a.expect(b"bbb\n").require("the others hear a line")?;
+    passed()
+}
+
+/// A says a line without its end and closes; D says one and half-closes. Each comes with the end
+/// that it lacks, and what B says next is a line of its own.
+fn last_line_without_newline(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let [mut a, mut b, mut c, mut d] = bench.room(&server, ["a", "b", "c", "d"])?;
+    a.send(b"tail of a")?;
+    a.leave();
+    for client in [&mut b, &mut c, &mut d] {
+        client.expect(b"tail of a\n").require("an unfinished line comes when its sender leaves")?;
+    }
+    play(&mut [d.part().send(b"tail of d").then_half_close()])?;
+    for client in [&mut b, &mut c] {
+        client.expect(b"tail of d\n").require("an unfinished line comes when its sender leaves")?;
+    }
+    each_speaks(bench, &mut [b, c])?;
+    passed()
+}
+
+/// Empty lines, CR LF, NUL, each byte value as a line, and all of them in one: the same bytes come,
+/// whether they are sent at once or one by one.
+fn odd_lines(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let [mut a, mut b, mut c] = bench.room(&server, ["a", "b", "c"])?;
+    let values = || (0..=u8::MAX).filter(|&byte| byte != b'\n');
+    let mut lines = b"\n\n\r\n \r\n\0\n\r\r\n\xc3\n\xff\xfe\n".to_vec();
+    lines.extend(values().flat_map(|byte| [byte, b'\n']));
+    lines.extend(values().chain([b'\n']));
+    for size in [lines.len(), 1] {
+        play(&mut [
+            a.part().send(&lines).in_chunks(|| size),
+            b.part().expect(&lines),
+            c.part().expect(&lines),
+        ])
+        .require("a line comes as it was sent, whatever its bytes")?;
+    }
+    passed()
+}
+
+/// Lines up to the limit are delivered. Of a longer one nothing is, whether it ends or not; its
+/// sender is closed (or, not as good, only that line is dropped), and nobody else notices. A line
+/// of 64 MiB without an end does not cost memory.
+fn line_length_at_the_limit_and_over(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let [mut a, b, c] = bench.room(&server, ["a", "b", "c"])?;
+    let line_of = |length: usize| [vec![b'x'; length - 1], vec![b'\n']].concat();
+    let mut others = [b, c];
+    for length in [MAX_LINE - 1, MAX_LINE] {
+        let line = line_of(length);
+        let [b, c] = &mut others;
+        play(&mut [a.part().send(&line), b.part().expect(&line), c.part().expect(&line)])
+            .require("a line up to the limit is delivered")?;
+    }
+
+    send_in_vain(&mut a, &line_of(MAX_LINE + 1))?;
+    server.wait_until_read(&a)?;
+    each_speaks(bench, &mut others).require("nobody else notices a line over the limit")?;
+    let is_closed = match a.read_to_end() {
+        Ok(_) => true,
+        Err(trouble) if is_silence(&trouble.cause) => {
+            a.send(b"again\n")?;
+            others[0].expect(b"again\n").require("a line over the limit closes its sender")?;
+            others[1].expect(b"again\n")?;
+            false
+        }
+        Err(trouble) => return Err(trouble.into()),
+    };
+
+    let memory = server.rss_bytes()?;
+    let mut endless = bench.join(&server, "endless", &mut others)?;
+    send_in_vain(&mut endless, &vec![b'x'; 64 * MIB])?;
+    server.wait_until_read(&endless)?;
+    each_speaks(bench, &mut others).require("nobody else notices a line over the limit")?;
+    let growth = server.peak_rss_bytes()?.saturating_sub(memory) as usize;
+    ensure(growth < 16 * MIB, || {
+        let actual = format!("{growth} bytes more");
+        Failure::new("a line that never ends is not kept", "less than 16 MiB more memory", actual)
+            .at(&server)
+    })?;
+    match is_closed {
+        true => passed(),
+        false => Ok(Finding::NonStrict("the line is dropped, and its sender stays".to_owned())),
+    }
+}
+
+/// What looks like a command is relayed like everything else.
+fn text_is_only_text(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let [mut a, mut b] = bench.room(&server, ["a", "b"])?;
+    let lines = b"END\nend\nEND\r\nquit\nexit\nshutdown\n/quit\n\x03\n\x04\n";
+    a.send(lines)?;
+    b.expect(lines).require("what looks like a command is relayed")?;
+    each_speaks(bench, &mut [a, b])?;
+    bench.still_serves(&server)?;
+    passed()
+}
+
+/// A does not read what B says. It says a last line and half-closes; B speaks on. A is sent what
+/// it was owed when it left (perhaps B's next line, too), and then the end of the stream. B and C
+/// hear A's last line and each other.
+fn end_of_input_is_leaving(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let [mut a, mut b, mut c] = bench.room(&server, ["a", "b", "c"])?;
+    let mut speech = Speech::new(bench);
+    speech.go_on(&mut b, &mut c, &mut a)?;
+    play(&mut [a.part().send(b"last\n").then_half_close()])?;
+    for client in [&mut b, &mut c] {
+        client.expect(b"last\n").require("the last line of a leaver is heard")?;
+    }
+    b.send(b"next\n")?;
+    c.expect(b"next\n").require("the others go on")?;
+    a.expect(&speech.said).require("a leaver is sent what it is owed")?;
+    let (rest, end) = a.read_to_end().require("a leaver's stream ends")?;
+    ensure(rest.is_empty() || rest == b"next\n", || {
+        let rest = rest.escape_ascii().to_string();
+        Failure::new("a leaver is sent what it is owed, and no more", "the end", rest).at(&server)
+    })?;
+    must_be_in_order(&server, &a, end)?;
+    each_speaks(bench, &mut [b, c])?;
+    passed()
+}
+
+/// A says a lot to those who do not read, and then END. What it said before reaches all of them,
+/// then their streams end, and the server exits with 0. A line that only begins like END is a line.
+fn end_ends_the_server_if_asked_to(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start_with(&["--client-may-end"])?;
+    let [mut a, mut b, c, d, e, mut f] = bench.room(&server, ["a", "b", "c", "d", "e", "f"])?;
+    let mut speech = Speech::new(bench);
+    speech.go_on(&mut a, &mut f, &mut b)?;
+    a.send(b"END of talk\nEND\n")?;
+    f.expect(b"END of talk\n").require("what was said before END is heard")?;
+    let owed = [&speech.said, &b"END of talk\n"[..]].concat();
+    let mut all = [b, c, d, e];
+    for client in &mut all {
+        client.expect(&owed).require("what was said before END is heard")?;
+    }
+    for mut client in all.into_iter().chain([a, f]) {
+        client.expect_eof().require("all streams end in order")?;
+        client.leave();
+    }
+    let status = server.wait_exit()?;
+    ensure(status.success(), || {
+        Failure::new("END is a stop in order", "exit status 0", status.to_string()).at(&server)
+    })?;
+    passed()
+}
+
+/// A hundred clients say 64 KiB each, all at once, and all read: everyone hears everything.
+fn a_burst_expels_nobody_who_reads(bench: &Bench<'_>) -> Outcome {
+    let mut rng = bench.rng();
+    let names: Vec<_> = (1..=100).map(|number| format!("client-{number}")).collect();
+    let talk = |name: &String| Talk::new(name, 16, 4 * KIB..=4 * KIB, &mut rng);
+    let talks: Vec<_> = names.iter().map(talk).collect();
+    let server = bench.start()?;
+    let mut clients = Vec::new();
+    for name in &names {
+        let newcomer = bench.join(&server, name, &mut clients)?;
+        clients.push(newcomer);
+    }
+    all_talk_at_once(bench, &server, clients, &talks, 64 * KIB)
+}
+
+/// S does not read until the kernel takes no more for it. Then it half-closes, and reads: it is
+/// sent all that it was owed, also what only the server had by then, and the end of the stream.
+fn leaver_who_is_behind(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let [mut a, mut b, mut s] = bench.room(&server, ["a", "b", "s"])?;
+    let mut speech = Speech::new(bench);
+    speech.go_on_until_behind(&server, &mut a, &mut b, &mut s)?;
+    play(&mut [s.part().send(b"last\n").then_half_close()])?;
+    for client in [&mut a, &mut b] {
+        client.expect(b"last\n").require("the last line of a leaver is heard")?;
+    }
+    s.expect(&speech.said).require("a leaver is sent what it is owed")?;
+    s.expect_eof().require("a leaver's stream ends in order")?;
+    each_speaks(bench, &mut [a, b])?;
+    passed()
+}
+
+/// Each in turn says a line, and all the others hear it and nothing else.
+fn each_speaks(bench: &Bench<'_>, clients: &mut [Client]) -> Result<(), Box<Problem>> {
+    (0..clients.len()).try_for_each(|speaker| one_speaks(bench, clients, speaker))
+}
+
+fn one_speaks(
+    bench: &Bench<'_>,
+    clients: &mut [Client],
+    speaker: usize,
+) -> Result<(), Box<Problem>> {
+    let line = bench.line(clients[speaker].name());
+    let part = |(index, client)| match index == speaker {
+        true => Client::part(client).send(&line),
+        false => Client::part(client).expect(&line),
+    };
+    play(&mut clients.iter_mut().enumerate().map(part).collect::<Vec<_>>())
+        .require("a line reaches everyone else, and nothing else does")
+}
+
+fn must_be_in_order(server: &Server, client: &Client, end: End) -> Result<(), Box<Problem>> {
+    ensure(end == End::Eof, || {
+        let expected = format!("{}: {}", client.name(), End::Eof);
+        Failure::new("a leaver's stream ends in order", expected, end.to_string()).at(server)
+    })
+}
+
+/// Sends what the server need not take: it may close the connection.
+fn send_in_vain(client: &mut Client, bytes: &[u8]) -> harness::Result<()> {
+    match client.send(bytes) {
+        Err(trouble) if matches!(trouble.cause, Cause::Ended(..)) => Ok(()),
+        sent => sent,
+    }
+}
+
+fn is_silence(cause: &Cause) -> bool {
+    matches!(cause, Cause::Stuck(..) | Cause::TimedOut(_))
+}
+
+/// Whether the server has not ended a client's connection.
+fn is_connected(server: &Server, client: &Client) -> harness::Result<bool> {
+    let is_open = |end: Option<Socket>| end.is_some_and(|end| end.established);
+    // A single reading may miss a socket.
+    Ok(is_open(server.end_of(client)?) || is_open(server.end_of(client)?))
+}
+
+/// A client, and what it hears of the talks.
+struct Member<'t> {
+    client: Client,
+    hearing: Hearing<'t>,
+}
+
+impl<'t> Member<'t> {
+    fn new(client: Client, talks: &'t [Talk], owed: Vec<Owed>) -> Self {
+        Self { client, hearing: Hearing::new(talks, owed) }
+    }
+
+    fn listen_until<'m>(&'m mut self, enough: impl Fn(&Hearing<'t>) -> bool + 'm) -> Part<'m> {
+        let Self { client, hearing } = self;
+        client.part().receive(move |bytes| {
+            hearing.push(bytes);
+            enough(hearing)
+        })
+    }
+}
+
+/// Everyone has a talk to give, and hears all the others', all at once.
+fn all_talk_at_once(
+    bench: &Bench<'_>,
+    server: &Server,
+    clients: Vec<Client>,
+    talks: &[Talk],
+    longest_piece: usize,
+) -> Outcome {
+    let owed = |talk: &Talk| Owed::all(0..talk.count());
+    let member = |(index, client): (usize, Client)| {
+        let mut owed: Vec<_> = talks.iter().map(owed).collect();
+        owed[index] = Owed::nothing();
+        Member::new(client, talks, owed)
+    };
+    let mut members: Vec<_> = clients.into_iter().enumerate().map(member).collect();
+    let texts: Vec<_> = talks.iter().map(|talk| talk.lines(0..talk.count())).collect();
+    let mut parts = Vec::new();
+    for (member, text) in members.iter_mut().zip(&texts) {
+        let mut rng = bench.rng();
+        let part = member.listen_until(Hearing::is_complete).send(text);
+        parts.push(part.in_chunks(move || rng.usize(1..=longest_piece)));
+    }
+    let played = play(&mut parts);
+    drop(parts);
+    conclude(bench, server, played, members)
+}
+
+/// Everyone listens until it has heard all that it must hear.
+fn all_listen(bench: &Bench<'_>, server: &Server, mut members: Vec<Member<'_>>) -> Outcome {
+    let mut parts: Vec<_> = members
+        .iter_mut()
+        .filter(|member| !member.hearing.is_complete())
+        .map(|member| member.listen_until(Hearing::is_complete))
+        .collect();
+    let played = play(&mut parts);
+    drop(parts);
+    conclude(bench, server, played, members)
+}
+
+/// Everyone has heard what it was owed, and then hears one more line and nothing else.
+fn conclude(
+    bench: &Bench<'_>,
+    server: &Server,
+    played: harness::Result<()>,
+    members: Vec<Member<'_>>,
+) -> Outcome {
+    let heard = members.iter().map(|member| (member.client.name(), member.hearing.faults()));
+    judge(server, played, heard)?;
+    let mut clients: Vec<_> = members.into_iter().map(|member| member.client).collect();
+    // Two, since nobody hears itself.
+    one_speaks(bench, &mut clients, 0)?;
+    one_speaks(bench, &mut clients, 1)?;
+    passed()
+}
+
+/// What the listeners heard in a play is what they were owed.
+fn judge<'c>(
+    server: &Server,
+    played: harness::Result<()>,
+    heard: impl IntoIterator<Item = (&'c str, Faults)>,
+) -> Result<(), Box<Problem>> {
+    const MOST: usize = 3;
+    let wrong: Vec<_> = heard
+        .into_iter()
+        .filter(|(_, faults)| !faults.is_empty())
+        .map(|(listener, faults)| format!("{listener} heard {faults}"))
+        .collect();
+    if wrong.is_empty() {
+        return Ok(played?);
+    }
+    let mut actual = wrong[..wrong.len().min(MOST)].join("\n");
+    if wrong.len() > MOST {
+        actual += &format!("\nand {} others heard not what they should", wrong.len() - MOST);
+    }
+    let requirement = "each line reaches everyone else once, whole, and in its sender's order";
+    let failure = Failure::new(requirement, "that", actual).at(server);
+    Err(match played {
+        Ok(()) => failure.into(),
+        Err(trouble) => {
+            let actual = format!("{}\n{trouble}", failure.actual);
+            let signature = trouble.stuck().map(Stuck::signature);
+            Failure { actual, signature, scene: trouble.scene, ..failure }.into()
+        }
+    })
+}
+
+/// A long speech, block after block of lines, no two of them alike.
+struct Speech {
+    block: Vec<u8>,
+    /// All of it so far: what a slow reader has to find when it reads at last.
+    said: Vec<u8>,
+}
+
+impl Speech {
+    const BLOCK: usize = 256 * KIB;
+    const LINE: usize = KIB;
+
+    fn new(bench: &Bench<'_>) -> Self {
+        let mut block = bench.random_bytes(Self::BLOCK);
+        block.iter_mut().for_each(|byte| *byte = b'a' + *byte % 16);
+        block.chunks_mut(Self::LINE).for_each(|line| line[Self::LINE - 1] = b'\n');
+        Self { block, said: Vec::new() }
+    }
+
+    /// Goes on until so many bytes are said in all.
+    fn go_on_to(
+        &mut self,
+        said: usize,
+        speaker: &mut Client,
+        listener: &mut Client,
+        slow: &mut Client,
+    ) -> Result<(), Box<Problem>> {
+        while self.said.len() < said {
+            self.go_on(speaker, listener, slow)?;
+        }
+        Ok(())
+    }
+
+    /// `speaker` says the next block, and `listener` hears all of it: so it is never behind by
+    /// more than that.
+    ///
+    /// # Errors
+    /// It does not. If the server is stuck, `slow` has read what it was owed meanwhile, and all
+    /// has gone on: else the failure has no signature.
+    fn go_on(
+        &mut self,
+        speaker: &mut Client,
+        listener: &mut Client,
+        slow: &mut Client,
+    ) -> Result<(), Box<Problem>> {
+        let start = self.said.len();
+        self.said.extend_from_slice(&self.block);
+        for (number, line) in (start / Self::LINE..).zip(self.said[start..].chunks_mut(Self::LINE))
+        {
+            line[..10].copy_from_slice(format!("{number:09} ").as_bytes());
+        }
+        let block = &self.said[start..];
+        let mut parts = vec![speaker.part().send(block), listener.part().expect(block)];
+        let Err(waiting) = play(&mut parts) else { return Ok(()) };
+        if waiting.stuck().is_some() {
+            parts.push(slow.part().expect(&self.said));
+            play(&mut parts).afterwards("all goes on, and nothing was lost, once it reads")?;
+        }
+        Err(waiting).require("the others hear every line while somebody does not read")
+    }
+
+    /// Goes on until the kernel takes no more for `slow`: while `listener` heard 1 MiB more, the
+    /// queue for `slow` has not grown. Returns how many bytes stand in it.
+    fn go_on_until_behind(
+        &mut self,
+        server: &Server,
+        speaker: &mut Client,
+        listener: &mut Client,
+        slow: &mut Client,
+    ) -> Result<usize, Box<Problem>> {
+        const MOST: usize = 64 * MIB;
+        let mut before = 0;
+        while self.said.len() < MOST {
+            self.go_on_to(self.said.len() + MIB, speaker, listener, slow)?;
+            let queued = server.queued_for(slow)?;
+            if std::mem::replace(&mut before, queued) == queued {
+                return Ok(queued);
+            }
+        }
+        let reason = format!("the kernel took {before} bytes for a client who does not read");
+        Err(Box::new(Problem::Inconclusive(reason)))
+    }
+
+    /// These bytes are how it begins.
+    fn must_begin_with(&self, server: &Server, bytes: &[u8]) -> Result<(), Box<Problem>> {
+        match harness::Difference::find(&self.said, 0, bytes) {
+            None => Ok(()),
+            Some(difference) => {
+                let (requirement, expected) = ("what is sent is right", "the lines that were said");
+                Err(Failure::new(requirement, expected, difference.to_string()).at(server).into())
+            }
+        }
+    }
+}

@@ -1,0 +1,245 @@
+use std::cell::{Cell, RefCell};
+use std::process::Command;
+
+use harness::{Cause, Client, Server};
+
+use crate::{Mode, Problem, Require, Subject};
+
+/// Where a case meets its server: it starts it in the right mode, and knows what it means there
+/// that a client is served.
+pub struct Bench<'s> {
+    subject: &'s Subject,
+    mode: Mode,
+    rng: RefCell<fastrand::Rng>,
+    lines: Cell<usize>,
+}
+
+impl<'s> Bench<'s> {
+    /// A bench for one run of one case. All that is random in it follows from `seed`.
+    pub fn new(subject: &'s Subject, mode: Mode, seed: u64) -> Self {
+        let rng = RefCell::new(fastrand::Rng::with_seed(seed));
+        Self { subject, mode, rng, lines: Cell::new(0) }
+    }
+
+    /// The mode that the server runs in.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Whether a signal stops the server in order, with exit status 0.
+    pub fn stops_in_order(&self) -> bool {
+        self.subject.profile.stops_in_order
+    }
+
+    /// The command that starts the server on `port`, 0 for any free one.
+    pub fn command(&self, port: u16) -> Command {
+        self.subject.command(self.mode, port)
+    }
+
+    /// The server's program without any argument.
+    pub fn bare_command(&self) -> Command {
+        Command::new(&self.subject.program)
+    }
+
+    /// Starts the server.
+    ///
+    /// # Errors
+    /// It did not start: a failure.
+    pub fn start(&self) -> Result<Server, Box<Problem>> {
+        self.start_with(&[])
+    }
+
+    /// Starts the server with more arguments.
+    ///
+    /// # Errors
+    /// As [`Bench::start`].
+    pub fn start_with(&self, arguments: &[&str]) -> Result<Server, Box<Problem>> {
+        Ok(Server::start(self.command(0).args(arguments))?)
+    }
+
+    /// Starts the server under limits of the shell, for example `ulimit -n 40`.
+    ///
+    /// # Errors
+    /// As [`Bench::start`].
+    pub fn start_limited(&self, limits: &str) -> Result<Server, Box<Problem>> {
+        Ok(Server::start(&mut harness::limited(limits, &self.command(0)))?)
+    }
+
+    /// `length` bytes of any value.
+    pub fn random_bytes(&self, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        self.rng.borrow_mut().fill(&mut bytes);
+        bytes
+    }
+
+    /// A generator of its own for this purpose, so that what others draw does not change it.
+    pub fn rng(&self) -> fastrand::Rng {
+        self.rng.borrow_mut().fork()
+    }
+
+    /// How many further connections it takes until a client is served.
+    pub fn helpers(&self) -> usize {
+        self.subject.profile.helpers
+    }
+
+    /// Requires that `client` is served: in echo mode it hears itself, with the helpers that the
+    /// server needs; in broadcast mode it hears an observer, who comes for that and leaves again,
+    /// and the observer hears it. Whoever else is connected to a broadcast hears both, too.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn serve(&self, server: &Server, client: &mut Client) -> Result<(), Box<Problem>> {
+        match self.mode {
+            Mode::Echo => {
+                let line = self.line(client.name());
+                client.send(&line)?;
+                self.expect_with_help(server, client, &line)?;
+            }
+            Mode::Broadcast => {
+                let mut observer = server.connect("observer")?;
+                self.introduce(client, &mut observer)?;
+                let line = self.line(client.name());
+                client.send(&line)?;
+                observer.expect(&line).require("a line is heard by the others")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Connects a client who does not read, and has so much sent to it that the kernel cannot take
+    /// it all: in echo mode by that client itself, else by a second one, which is returned too. It
+    /// is less than a server must be ready to keep for a client that is behind.
+    ///
+    /// # Errors
+    /// That was not reached: inconclusive.
+    pub fn slow_reader(&self, server: &Server) -> Result<(Client, Option<Client>), Box<Problem>> {
+        let lines = [&[b'x'; 1023], b"\n".as_slice()].concat().repeat(12 * 1024);
+        let fill = || -> Result<_, Box<Problem>> {
+            let clients = match self.mode {
+                Mode::Echo => {
+                    let mut slow = server.connect("slow")?;
+                    slow.fill(&lines)?;
+                    // The server has begun to answer. Nobody reads the rest.
+                    self.expect_with_help(server, &mut slow, &lines[..1])?;
+                    (slow, None)
+                }
+                Mode::Broadcast => {
+                    let [slow, mut sender] = self.room(server, ["slow", "sender"])?;
+                    sender.fill(&lines)?;
+                    (slow, Some(sender))
+                }
+            };
+            // A server that needs helpers has no more to say until the next ones come: all of it
+            // has arrived, and stands unread in the slow client's own queue.
+            if self.subject.profile.helpers == 0 {
+                // A connection that the kernel does not know has nothing queued.
+                let queued =
+                    || Ok(server.end_of(&clients.0).ok().flatten().map_or(0, |end| end.tx_queue));
+                server.wait_until("output to wait in the kernel", queued, |bytes| *bytes > 0)?;
+            }
+            Ok(clients)
+        };
+        fill().precondition("a client has output queued that it does not read")
+    }
+
+    /// Waits until `client` hears `bytes`, while as many helpers connect as the server needs for
+    /// that; they leave again. Most servers need none: then it is `client.expect(bytes)`.
+    ///
+    /// # Errors
+    /// The client hears something else, or nothing.
+    pub fn expect_with_help(
+        &self,
+        server: &Server,
+        client: &mut Client,
+        bytes: &[u8],
+    ) -> Result<(), Box<Problem>> {
+        let helpers = (1..=self.helpers())
+            .map(|number| server.connect(&format!("helper {number}")))
+            .collect::<Result<Vec<_>, _>>()?;
+        client.expect(bytes)?;
+        helpers.into_iter().for_each(Client::leave);
+        Ok(())
+    }
+
+    /// Requires that the server goes on: clients who connect now are served, and leave again.
+    ///
+    /// # Errors
+    /// They are not.
+    pub fn still_serves(&self, server: &Server) -> Result<(), Box<Problem>> {
+        let serve_newcomer = || -> Result<(), Box<Problem>> {
+            let mut newcomer = server.connect("newcomer")?;
+            self.serve(server, &mut newcomer)?;
+            newcomer.leave();
+            Ok(())
+        };
+        serve_newcomer().require("the server goes on, and serves the next client")
+    }
+
+    /// Connects clients to a broadcast, each of them known to be in: it spoke, and all who were
+    /// there before heard it. By then each has read all that it was sent.
+    ///
+    /// # Errors
+    /// One of them does not get in.
+    pub fn room<const N: usize>(
+        &self,
+        server: &Server,
+        names: [&str; N],
+    ) -> Result<[Client; N], Box<Problem>> {
+        let mut clients = Vec::with_capacity(N);
+        for name in names {
+            let newcomer = self.join(server, name, &mut clients)?;
+            clients.push(newcomer);
+        }
+        let Ok(clients) = clients.try_into() else { unreachable!("a client for each name") };
+        Ok(clients)
+    }
+
+    /// Connects one more client to a broadcast in which `present` are already. It is known to be in
+    /// when this returns: it spoke, and all of them have heard it.
+    ///
+    /// # Errors
+    /// It does not get in.
+    pub fn join(
+        &self,
+        server: &Server,
+        name: &str,
+        present: &mut [Client],
+    ) -> Result<Client, Box<Problem>> {
+        let mut newcomer = server.connect(name)?;
+        match present {
+            [] => {}
+            [first] => self.introduce(first, &mut newcomer)?,
+            all => {
+                let line = self.line(name);
+                newcomer.send(&line)?;
+                for client in all {
+                    client.expect(&line).require("a newcomer is heard by all who are there")?;
+                }
+            }
+        }
+        Ok(newcomer)
+    }
+
+    /// Makes sure that both are in, of whom nobody knows yet: `listener` hears `speaker`.
+    ///
+    /// The first line may be lost, if the server has not got to know the listener by then. Once
+    /// that line is known to be lost, the server has; the second must arrive.
+    fn introduce(&self, listener: &mut Client, speaker: &mut Client) -> Result<(), Box<Problem>> {
+        let line = self.line(speaker.name());
+        speaker.send(&line)?;
+        match listener.expect(&line) {
+            Err(trouble) if matches!(trouble.cause, Cause::Stuck(_, 0) | Cause::TimedOut(0)) => {
+                let line = self.line(speaker.name());
+                speaker.send(&line)?;
+                listener.expect(&line).require("a line is heard by the others")
+            }
+            heard => heard.require("a line is heard by the others"),
+        }
+    }
+
+    /// A line that nobody else sends.
+    pub fn line(&self, name: &str) -> Vec<u8> {
+        self.lines.set(self.lines.get() + 1);
+        format!("line {} of this run, from {name}\n", self.lines.get()).into_bytes()
+    }
+}

@@ -1,0 +1,336 @@
+//! How clients leave, and that it is their trouble alone.
+
+use std::io;
+use std::net::SocketAddr;
+
+use harness::kernel::{self, Socket};
+use harness::{Client, End, Server, Signal, play};
+
+use crate::{
+    Bench, Case, Failure, Finding, Mode, Needs, Outcome, Problem, Require, ensure, passed,
+};
+
+pub(crate) const CASES: &[Case] = &[
+    Case {
+        id: "close/01",
+        title: "RST from an idle client",
+        why: "The first error of the real world.",
+        needs: Needs::Any,
+        alone: false,
+        run: rst_from_an_idle_client,
+    },
+    Case {
+        id: "close/02",
+        title: "FIN, then RST",
+        why: "The client is gone for good before the server sees that it leaves: to ask for its \
+              address then, for the log, is an error.",
+        needs: Needs::Any,
+        alone: false,
+        run: fin_then_rst,
+    },
+    Case {
+        id: "close/03",
+        title: "connect, send and RST before accept",
+        why: "What is accepted may be gone already.",
+        needs: Needs::Any,
+        alone: false,
+        run: rst_before_accept,
+    },
+    Case {
+        id: "close/04",
+        title: "storm of 1,000 RST and 1,000 FIN",
+        why: "A descriptor lost with each client is a server that stops after the thousandth.",
+        needs: Needs::Any,
+        alone: false,
+        run: storm,
+    },
+    Case {
+        id: "close/05",
+        title: "RST with output queued",
+        why: "The error comes from write, and in a broadcast on behalf of somebody else.",
+        needs: Needs::Any,
+        alone: false,
+        run: rst_with_output_queued,
+    },
+    Case {
+        id: "close/06",
+        title: "RST in the middle of a line",
+        why: "Half a line is nobody's line: nobody hears it, nor is it glued to the next one.",
+        needs: Needs::Any,
+        alone: false,
+        run: rst_in_the_middle_of_a_line,
+    },
+    Case {
+        id: "close/07",
+        title: "the server's own close",
+        why: "To close a socket with bytes unread sends RST, which destroys what is still on its \
+              way to the client.",
+        needs: Needs::Broadcast,
+        alone: false,
+        run: the_servers_own_close,
+    },
+];
+
+const HELLO: &[u8] = b"hello\n";
+const MIB: usize = 1 << 20;
+
+fn rst_from_an_idle_client(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let before = server.socket_count()?;
+    let mut idle = server.connect("idle")?;
+    bench.serve(&server, &mut idle).precondition("the client is served before it leaves")?;
+    idle.reset()?;
+    survives(bench, &server, before)
+}
+
+/// A client says that this was all, and then is gone altogether. The server stands still meanwhile:
+/// when it looks, both have happened.
+fn fin_then_rst(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let before = server.socket_count()?;
+    let mut client = server.connect("client")?;
+    bench.serve(&server, &mut client).precondition("the client is served before it leaves")?;
+    server.pause()?;
+    client.half_close()?;
+    reset(&server, client)?;
+    server.resume()?;
+    survives(bench, &server, before)
+}
+
+/// Clients connect, send and are gone while the server stands still: what it accepts then are
+/// connections that exist no more.
+fn rst_before_accept(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let before = server.socket_count()?;
+    server.pause()?;
+    for number in 1..=3 {
+        let mut client = server.connect(&format!("client {number}"))?;
+        // Not a line: in a broadcast whoever comes next could hear it.
+        client.send(b"hello")?;
+        reset(&server, client)?;
+    }
+    let waiting = || not_accepted(&server);
+    server
+        .wait_until("3 connections in the accept queue", waiting, |count| *count == 3)
+        .precondition("they are not accepted before they are gone")?;
+    server.resume()?;
+    survives(bench, &server, before)
+}
+
+/// 2,000 clients come and leave at once, every other one by RST.
+fn storm(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let before = server.socket_count()?;
+    for number in 1..=1000 {
+        server.connect(&format!("client {number}, RST"))?.reset()?;
+        server.connect(&format!("client {number}, FIN"))?.leave();
+        // The queue of the smallest stage has room for 128: this is about leaving.
+        if number % 50 == 0 {
+            let waiting = || not_accepted(&server);
+            server.wait_until("to accept everyone", waiting, |count| *count == 0)?;
+        }
+    }
+    survives(bench, &server, before)
+}
+
+/// A client does not read. It is owed more than the kernel takes when it is gone: the server's next
+/// write to it is an error. The others lose nothing.
+fn rst_with_output_queued(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let before = server.socket_count()?;
+    match bench.mode() {
+        Mode::Echo => {
+            let mut slow = server.connect("slow")?;
+            let sent = slow.fill(&vec![0; 40 * MIB])?;
+            // With one helper less than it takes, the server has read, and not answered yet.
+            let helpers = (1..bench.helpers())
+                .map(|number| server.connect(&format!("helper {number}")))
+                .collect::<Result<Vec<_>, _>>()?;
+            server
+                .wait_until("to owe something", || owed(&server, &slow, sent), |owed| *owed > 0)
+                .precondition("the server has read what it has not sent back")?;
+            helpers.into_iter().for_each(Client::leave);
+            reset(&server, slow)?;
+        }
+        Mode::Broadcast => {
+            let [slow, mut a, mut b] = bench.room(&server, ["slow", "a", "b"])?;
+            // 12 MiB: more than the kernel takes, and less than a client may be behind.
+            let lines = lines(12);
+            let mut talk = [a.part().send(&lines), b.part().expect(&lines)];
+            match play(&mut talk) {
+                Err(trouble) if trouble.stuck().is_none() => return Err(trouble.into()),
+                // A server that sleeps until the slow client is gone goes on below.
+                _ => {}
+            }
+            server.stuck().precondition("the server has done what it can")?;
+            let queued = || Ok(ends(&server, slow.local_address())?.0.map(|end| end.tx_queue));
+            server
+                .wait_until("output queued for slow", queued, |queued| *queued > Some(0))
+                .precondition("the client is owed more than the kernel takes")?;
+            reset(&server, slow)?;
+            play(&mut talk).require("when one client is gone, the others lose nothing")?;
+        }
+    }
+    survives(bench, &server, before)
+}
+
+/// A client is gone before its line is whole, and the server knows both. In a broadcast nobody
+/// hears of it: the next that is heard is somebody else's line.
+fn rst_in_the_middle_of_a_line(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let before = server.socket_count()?;
+    match bench.mode() {
+        Mode::Echo => {
+            let mut a = server.connect("a")?;
+            bench.serve(&server, &mut a).precondition("the client is served before it leaves")?;
+            a.send(b"half a li")?;
+            reset(&server, a)?;
+        }
+        Mode::Broadcast => {
+            let [mut a, mut b, mut c] = bench.room(&server, ["a", "b", "c"])?;
+            a.send(b"half a li")?;
+            let unread = || Ok(ends(&server, a.local_address())?.0.map(|end| end.rx_queue));
+            server
+                .wait_until("to read what a sent", unread, |unread| *unread == Some(0))
+                .precondition("the server has read half a line")?;
+            reset(&server, a)?;
+            server.stuck().precondition("the server has done what it can")?;
+            c.send(b"whole\n")?;
+            b.expect(b"whole\n").require("nobody hears half a line")?;
+        }
+    }
+    survives(bench, &server, before)
+}
+
+/// Requires that the server goes on, and that it has let go of everyone who has left: it holds as
+/// many sockets as `before`, when nobody was there.
+///
+/// The next client may be served before the server has looked at what the last one did, and may
+/// die of it. Therefore one is served when that is over.
+fn survives(bench: &Bench<'_>, server: &Server, before: usize) -> Outcome {
+    bench.still_serves(server)?;
+    // Where a client is served only with the help of others, the last ones are not let go yet.
+    let most = before + bench.helpers();
+    let held = || Ok(kernel::socket_descriptors(server.pid())?.len());
+    server
+        .wait_until(&format!("to hold at most {most} sockets"), held, |held| *held <= most)
+        .require("a client that has left costs no descriptor")?;
+    bench.still_serves(server)?;
+    passed()
+}
+
+/// The server ends a connection, because of a line that is too long or since it stops in order,
+/// while the client is owed a line and has sent what was not read. It should say so by FIN, and
+/// read what still comes: then the client has its line, and the end. RST is allowed.
+fn the_servers_own_close(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let mut remarks = Vec::new();
+
+    let [mut a, mut offender] = bench.room(&server, ["a", "offender"])?;
+    owe_and_do_not_read(&server, &mut a, &mut offender, &vec![b'x'; MIB])?;
+    server.resume()?;
+    let closed = offender.read_to_end();
+    let closed = closed.precondition("whoever sends a line that is too long is disconnected")?;
+    let how = how_closed(&server, offender, closed)?;
+    remarks.extend(how.map(|how| format!("after a line that is too long: {how}")));
+    bench.still_serves(&server)?;
+    a.leave();
+
+    let [mut b, mut stayer] = bench.room(&server, ["b", "stayer"])?;
+    owe_and_do_not_read(&server, &mut b, &mut stayer, &lines(1))?;
+    server.signal(Signal::TERM)?;
+    server.resume()?;
+    // A signal that ends the process leaves it no close of its own.
+    if server.wait_exit()?.success() {
+        let closed = stayer.read_to_end()?;
+        let how = how_closed(&server, stayer, closed)?;
+        remarks.extend(how.map(|how| format!("when it stops: {how}")));
+    }
+    match remarks.as_slice() {
+        [] => passed(),
+        remarks => Ok(Finding::NonStrict(remarks.join("; "))),
+    }
+}
+
+/// Has `client` owed a line, which has arrived, and `unread` sent, which the server cannot read yet:
+/// it stands still.
+fn owe_and_do_not_read(
+    server: &Server,
+    speaker: &mut Client,
+    client: &mut Client,
+    unread: &[u8],
+) -> Result<(), Box<Problem>> {
+    speaker.send(HELLO)?;
+    let arrived = || Ok(ends(server, client.local_address())?.1.map(|end| end.rx_queue));
+    let all = u32::try_from(HELLO.len()).ok();
+    server
+        .wait_until("a line to arrive", arrived, |arrived| *arrived == all)
+        .precondition("the client is owed a line")?;
+    server.pause()?;
+    client.send(unread).precondition("the kernel takes what the server does not read yet")
+}
+
+/// How a connection was closed whose client was owed a line: in order (none), or in which other way.
+fn how_closed(
+    server: &Server,
+    mut client: Client,
+    (bytes, end): (Vec<u8>, End),
+) -> Result<Option<String>, Box<Problem>> {
+    if end == End::Reset {
+        return Ok(Some(format!("RST; {} of {} bytes arrived", bytes.len(), HELLO.len())));
+    }
+    ensure(bytes == HELLO, || {
+        let (expected, actual) = (HELLO.escape_ascii(), bytes.escape_ascii());
+        Failure::new(
+            "what a client was sent before its connection was closed arrives",
+            format!("{expected}, and the end of the stream"),
+            format!("{actual}, and the end of the stream"),
+        )
+        .at(server)
+    })?;
+    let unsent = || Ok(ends(server, client.local_address())?.1.map(|end| end.tx_queue));
+    let drained = |unsent: &Option<u32>| matches!(unsent, None | Some(0));
+    let rest = server.wait_until("to read what the client still sends", unsent, drained)?;
+    // Without a row the connection is gone, or that reading was the unlucky one.
+    let gone = rest.is_none() && client.send(HELLO).is_err();
+    Ok(gone.then(|| "FIN, and then RST, since it did not read what still came".to_owned()))
+}
+
+/// So many MiB of lines of 1 KiB each, no two alike.
+fn lines(mib: usize) -> Vec<u8> {
+    (0..mib * 1024).map(|number| format!("{number:1023}\n")).collect::<String>().into_bytes()
+}
+
+/// Resets `client`, and waits until the server's end of the connection is gone with it.
+fn reset(server: &Server, client: Client) -> Result<(), Box<Problem>> {
+    let address = client.local_address();
+    client.reset()?;
+    server
+        .wait_until("the reset to arrive", || ends(server, address), |ends| *ends == (None, None))
+        .precondition("the connection is gone")?;
+    Ok(())
+}
+
+/// How many of the bytes that `client` sent were read by the server and have not come back.
+fn owed(server: &Server, client: &Client, sent: usize) -> io::Result<usize> {
+    let (server_end, own_end) = ends(server, client.local_address())?;
+    let unread = server_end.map_or(0, |end| end.rx_queue);
+    // What was not acknowledged yet may count as unread, too: then it is too little for a moment.
+    let not_owed = unread + own_end.map_or(0, |end| end.tx_queue + end.rx_queue);
+    Ok(sent.saturating_sub(not_owed as usize))
+}
+
+/// Both ends of the connection of the client at `address`: the server's, and the client's own.
+/// None where the kernel has forgotten it.
+fn ends(server: &Server, address: SocketAddr) -> io::Result<(Option<Socket>, Option<Socket>)> {
+    let sockets = kernel::sockets(server.address().port())?;
+    let server_end = sockets.iter().find(|socket| socket.remote == address).cloned();
+    let own_end = sockets.iter().find(|socket| socket.local == address).cloned();
+    Ok((server_end, own_end))
+}
+
+/// How many connections stand in the accept queue.
+fn not_accepted(server: &Server) -> io::Result<u32> {
+    let sockets = kernel::sockets(server.address().port())?;
+    Ok(sockets.iter().filter(|socket| socket.listening).map(|socket| socket.rx_queue).sum())
+}

@@ -1,0 +1,289 @@
+//! Several clients at once: who has to wait for whom.
+
+use harness::{Cause, Client, Flood, kernel, play};
+
+use crate::{Bench, Case, Failure, Needs, Outcome, Problem, Require, ensure, passed};
+
+pub(crate) const CASES: &[Case] = &[
+    Case {
+        id: "conc/01",
+        title: "second client while the first is silent",
+        why: "Why threads: the only thread sleeps in recv on the first client's socket.",
+        needs: Needs::Echo,
+        alone: false,
+        run: second_client_while_the_first_is_silent,
+    },
+    Case {
+        id: "conc/02",
+        title: "client 21",
+        why: "A pool is a limit, and the client who waits cannot see it.",
+        needs: Needs::Echo,
+        alone: false,
+        run: client_21,
+    },
+    Case {
+        id: "conc/03",
+        title: "an echo needs nobody else",
+        why: "The designed flaw of stage 05: its loop sleeps in accept.",
+        needs: Needs::Echo,
+        alone: false,
+        run: an_echo_needs_nobody_else,
+    },
+    Case {
+        id: "conc/04",
+        title: "silent clients stall nobody",
+        why: "Most clients are silent most of the time.",
+        needs: Needs::Echo,
+        alone: false,
+        run: silent_clients_stall_nobody,
+    },
+    Case {
+        id: "conc/05",
+        title: "integrity under concurrency",
+        why: "A buffer that two clients share passes every test with one of them.",
+        needs: Needs::Echo,
+        alone: false,
+        run: integrity_under_concurrency,
+    },
+    Case {
+        id: "conc/06",
+        title: "a flooder starves nobody",
+        why: "Who reads from a client until nothing is left reads for ever from one that sends fast \
+              enough: fairness takes a budget.",
+        needs: Needs::Echo,
+        alone: false,
+        run: a_flooder_starves_nobody,
+    },
+    Case {
+        id: "conc/07",
+        title: "clients cost no thread each",
+        why: "Threads are what bounds the machine: each has a stack, and the kernel has to choose \
+              among all of them.",
+        needs: Needs::Echo,
+        alone: false,
+        run: clients_cost_no_thread_each,
+    },
+    Case {
+        id: "conc/08",
+        title: "a line need not wait for a thousand",
+        why: "The same budget among lines: whoever is ready has a turn before somebody else has the \
+              next.",
+        needs: Needs::Broadcast,
+        alone: false,
+        run: a_line_need_not_wait_for_a_thousand,
+    },
+];
+
+const HELLO: &[u8] = b"hello\n";
+
+/// A connects and says nothing, B sends. Where B has to wait, its bytes wait in the kernel, and it
+/// is served as soon as A leaves.
+fn second_client_while_the_first_is_silent(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let a = server.connect("a")?;
+    let mut b = server.connect("b")?;
+    b.send(HELLO)?;
+    let Err(waiting) = b.expect(HELLO) else { return passed() };
+
+    let unread = waiting.stuck().map(|stuck| stuck.unread_of("b"));
+    a.leave();
+    let served = bench.expect_with_help(&server, &mut b, HELLO);
+    served.afterwards("b is served as soon as a has left")?;
+    ensure(unread == Some(6), || {
+        let actual = format!("{unread:?}, while {}", waiting.cause);
+        Failure::new("b's bytes wait in the kernel", "6 bytes", actual).at(&server)
+    })?;
+    Err(waiting.into())
+}
+
+/// Twenty clients are served and stay. Where the next one has to wait, it is accepted and not
+/// read, and it is served as soon as one of the twenty leaves.
+fn client_21(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let mut clients = Vec::new();
+    for number in 1..=20 {
+        let mut client = server.connect(&format!("client {number}"))?;
+        client.exchange(HELLO, HELLO)?;
+        clients.push(client);
+    }
+    let descriptors = server.descriptor_count()?;
+    let mut late = server.connect("client 21")?;
+    late.send(HELLO)?;
+    let Err(waiting) = late.expect(HELLO) else { return passed() };
+
+    let unread = waiting.stuck().map(|stuck| stuck.unread_of("client 21"));
+    let accepted = server.descriptor_count()?.saturating_sub(descriptors);
+    clients.swap_remove(0).leave();
+    late.expect(HELLO).afterwards("client 21 is served as soon as client 1 has left")?;
+    ensure((unread, accepted) == (Some(6), 1), || {
+        let actual = format!("{unread:?} bytes unread, {accepted} accepted: {}", waiting.cause);
+        Failure::new("client 21 is accepted and not read", "6 bytes, 1 accepted", actual)
+            .at(&server)
+    })?;
+    Err(waiting.into())
+}
+
+/// A sends, and nobody else does anything. Where A has to wait, others connect one by one until
+/// the echo comes; the signature tells how many it took, and what the server does then.
+fn an_echo_needs_nobody_else(bench: &Bench<'_>) -> Outcome {
+    const MOST: usize = 4;
+    let server = bench.start()?;
+    let mut a = server.connect("a")?;
+    a.send(HELLO)?;
+    let Err(waiting) = a.expect(HELLO) else { return passed() };
+
+    let asleep_in_accept = |stuck: &harness::Stuck| stuck.signature() == "asleep in accept";
+    if !waiting.stuck().is_some_and(asleep_in_accept) {
+        return Err(waiting.into());
+    }
+    let mut newcomers = Vec::new();
+    loop {
+        newcomers.push(server.connect(&format!("newcomer {}", newcomers.len() + 1))?);
+        match a.expect(HELLO) {
+            Ok(()) => break,
+            Err(still) if newcomers.len() < MOST && still.stuck().is_some_and(asleep_in_accept) => {
+            }
+            Err(still) => return Err(still).afterwards("others make the echo come"),
+        }
+    }
+    let then = server.stuck()?.signature();
+    let signature = format!("echo after {} more connections, then {then}", newcomers.len());
+    Err(Failure::from(waiting).signature(signature).into())
+}
+
+/// Five clients connect and say nothing, then one sends. Where it has to wait, its bytes wait in
+/// the kernel, and it is served as soon as the others leave.
+fn silent_clients_stall_nobody(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let connect = |number| server.connect(&format!("silent {number}"));
+    let silent = (1..=5).map(connect).collect::<Result<Vec<_>, _>>()?;
+    let mut active = server.connect("active")?;
+    active.send(HELLO)?;
+    let Err(waiting) = active.expect(HELLO) else { return passed() };
+
+    let unread = waiting.stuck().map(|stuck| stuck.unread_of("active"));
+    silent.into_iter().for_each(Client::leave);
+    let served = bench.expect_with_help(&server, &mut active, HELLO);
+    served.afterwards("the active client is served as soon as the silent ones have left")?;
+    ensure(unread == Some(6), || {
+        let actual = format!("{unread:?}, while {}", waiting.cause);
+        Failure::new("the active client's bytes wait in the kernel", "6 bytes", actual).at(&server)
+    })?;
+    Err(waiting.into())
+}
+
+/// Twenty clients at once, each with a stream of its own, in pieces of any size. Each gets exactly
+/// its own stream back.
+fn integrity_under_concurrency(bench: &Bench<'_>) -> Outcome {
+    const LENGTH: usize = 256 * 1024;
+    let server = bench.start()?;
+    let connect = |number| server.connect(&format!("client {number}"));
+    let mut clients = (1..=20).map(connect).collect::<Result<Vec<_>, _>>()?;
+    let streams: Vec<_> = clients.iter().map(|_| bench.random_bytes(LENGTH)).collect();
+    let parts = clients.iter_mut().zip(&streams).map(|(client, stream)| {
+        let mut rng = bench.rng();
+        client.part().send(stream).in_chunks(move || rng.usize(1..=8192)).expect(stream)
+    });
+    play(&mut parts.collect::<Vec<_>>())?;
+    passed()
+}
+
+/// A sends as fast as it can, and reads its echo as fast as it can. Meanwhile B sends a hundred
+/// times and waits for each answer. Where B gets nothing while A gets far more than its share, A
+/// stops: the signature tells what keeps B waiting then.
+fn a_flooder_starves_nobody(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let (mut a, mut b) = (server.connect("a")?, server.connect("b")?);
+    let mut flood = Flood::new(bench.random_bytes(1 << 20));
+    for _ in 0..100 {
+        let pong = play(&mut [a.part().flood(&mut flood), b.part().send(HELLO).expect(HELLO)]);
+        if let Err(waiting) = pong {
+            if !matches!(waiting.cause, Cause::Starved(_)) {
+                return Err(waiting.into());
+            }
+            flood.stop();
+            play(&mut [a.part().flood(&mut flood)]).afterwards("a gets all of its echo")?;
+            b.expect(HELLO)?;
+            return Err(waiting.into());
+        }
+        let under_way = flood.sent() - flood.received();
+        if under_way < 64 * 1024 {
+            let reason = format!("a has only {under_way} bytes under way when b is answered");
+            return Err(Box::new(Problem::Inconclusive(reason)));
+        }
+    }
+    passed()
+}
+
+/// Two hundred clients connect and say nothing. A server has a few threads for them all, however
+/// many that are.
+fn clients_cost_no_thread_each(bench: &Bench<'_>) -> Outcome {
+    const CLIENTS: usize = 200;
+    const MOST: usize = 32;
+    let server = bench.start()?;
+    let mut clients = Vec::new();
+    for _ in 0..CLIENTS / 100 {
+        for _ in 0..100 {
+            clients.push(server.connect(&format!("client {}", clients.len() + 1))?);
+        }
+        // By then it has made all the threads it wants, if it ever comes to rest. One that leaves
+        // clients in its accept queue gives them no thread, and more of them would overflow it.
+        if server.stuck().is_ok_and(|stuck| stuck.not_accepted > 0) {
+            break;
+        }
+    }
+    let threads = server.thread_count()?;
+    if threads <= MOST {
+        return passed();
+    }
+
+    let all = clients.len();
+    clients.into_iter().for_each(Client::leave);
+    let count = || kernel::thread_count(server.pid());
+    let ended = server.wait_until("most threads to end", count, |threads| *threads <= MOST);
+    ended.afterwards("threads end when their clients leave")?;
+    let signature = format!("{threads} threads for {all} clients");
+    let failure = Failure::new(
+        "the number of threads does not grow with the number of clients",
+        format!("at most {MOST} threads for {all} clients"),
+        format!("{threads} threads"),
+    );
+    Err(failure.signature(signature).into())
+}
+
+/// A race that is decided before it begins: while the server is stopped, A sends a thousand lines
+/// and then B sends one. C hears both, in the order in which the server took them: B's line comes
+/// before A's last.
+fn a_line_need_not_wait_for_a_thousand(bench: &Bench<'_>) -> Outcome {
+    const THOUSAND: usize = 1024;
+    // A thread may be held up with B's line in its hand. That is not so in most of the rounds.
+    const ROUNDS: usize = 9;
+    let server = bench.start()?;
+    let [mut a, mut b, mut c] = bench.room(&server, ["a", "b", "c"])?;
+    let line = [&[b'a'; 1023], b"\n".as_slice()].concat();
+    let lines = line.repeat(THOUSAND);
+    let mut before = Vec::new();
+    for _ in 0..ROUNDS {
+        server.pause()?;
+        a.send(&lines).precondition("the kernel keeps 1 MiB for a stopped server")?;
+        b.send(HELLO)?;
+        server.resume()?;
+        let mut heard = Vec::new();
+        let hear = |bytes: &[u8]| {
+            heard.extend_from_slice(bytes);
+            heard.len() >= lines.len() + HELLO.len()
+        };
+        play(&mut [a.part().expect(HELLO), b.part().expect(&lines), c.part().receive(hear)])?;
+        before.push(heard.chunks(line.len()).take_while(|it| *it == line).count());
+    }
+    let late = before.iter().filter(|lines| **lines == THOUSAND).count();
+    ensure(late <= ROUNDS / 2, || {
+        Failure::new(
+            "a client has its turn before another one has said all",
+            format!("b's line to be heard before the last of a's {THOUSAND}"),
+            format!("so many of a's lines were heard before it, in {ROUNDS} rounds: {before:?}"),
+        )
+        .at(&server)
+    })?;
+    passed()
+}

@@ -1,0 +1,179 @@
+//! What one client hears back: its own bytes, unchanged and in order.
+
+use harness::play;
+
+use crate::{Bench, Case, Failure, Needs, Outcome, Problem, Require, ensure, passed};
+
+pub(crate) const CASES: &[Case] = &[
+    Case {
+        id: "echo/01",
+        title: "smoke",
+        why: "If this fails, nothing else means anything.",
+        needs: Needs::Echo,
+        alone: false,
+        run: smoke,
+    },
+    Case {
+        id: "echo/02",
+        title: "every byte value",
+        why: "Bytes are not text: `BufRead::lines` fails on what is no UTF-8, and whoever reads \
+              line by line waits for the newline of the last one.",
+        needs: Needs::Echo,
+        alone: false,
+        run: every_byte_value,
+    },
+    Case {
+        id: "echo/03",
+        title: "one byte per segment",
+        why: "TCP is a stream: a read returns what has arrived, not what was sent.",
+        needs: Needs::Echo,
+        alone: false,
+        run: one_byte_per_segment,
+    },
+    Case {
+        id: "echo/04",
+        title: "pipelining",
+        why: "One read may return many messages, and the end of it may cut one in two.",
+        needs: Needs::Echo,
+        alone: false,
+        run: pipelining,
+    },
+    Case {
+        id: "echo/05",
+        title: "16 MiB, reading while writing",
+        why: "A byte lost, doubled or changed at the edge of some buffer: only a long stream shows \
+              it, and only if its bytes are compared, not counted.",
+        needs: Needs::Echo,
+        alone: false,
+        run: reading_while_writing,
+    },
+    Case {
+        id: "echo/06",
+        title: "writer who does not read",
+        why: "Back-pressure: a server that takes what it cannot send on pays with its memory, one \
+              that drops it corrupts the stream. So it has to wait, and the client, too: only the \
+              client can break this deadlock, by reading.",
+        needs: Needs::Echo,
+        alone: false,
+        run: writer_who_does_not_read,
+    },
+    Case {
+        id: "echo/07",
+        title: "half-close",
+        why: "The end of input is not the end of output: what is owed comes first.",
+        needs: Needs::Echo,
+        alone: false,
+        run: half_close,
+    },
+    Case {
+        id: "echo/08",
+        title: "half-close with nothing sent",
+        why: "A client that never spoke is told the end, too.",
+        needs: Needs::Echo,
+        alone: false,
+        run: half_close_with_nothing_sent,
+    },
+];
+
+const MIB: usize = 1 << 20;
+
+fn smoke(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let mut a = server.connect("a")?;
+    a.send(b"hello\n")?;
+    a.expect(b"hello\n")?;
+    passed()
+}
+
+/// Every value many times, then what breaks who takes bytes for text: NUL, invalid UTF-8, CR LF,
+/// empty lines. The last line has no newline, and comes back nevertheless.
+fn every_byte_value(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let mut a = server.connect("a")?;
+    let mut bytes: Vec<u8> = (0..=u8::MAX).cycle().take(256 * 64).collect();
+    bytes.extend_from_slice(b"\0\0\xFF\xFE\xC3\x28\r\n\r\n\n\n\nno newline at the end");
+    a.exchange(&bytes, &bytes)?;
+    passed()
+}
+
+/// 300 bytes as 300 segments, as fast as it goes; then each of them only when the one before it
+/// has come back, so that the server has certainly read it alone.
+fn one_byte_per_segment(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let mut a = server.connect("a")?;
+    let bytes = bench.random_bytes(300);
+    play(&mut [a.part().send(&bytes).in_chunks(|| 1).expect(&bytes)])?;
+    for byte in bytes.chunks(1) {
+        a.exchange(byte, byte).require("a single byte is answered")?;
+    }
+    passed()
+}
+
+/// 1,000 messages in one write. All come back, in order.
+fn pipelining(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let mut a = server.connect("a")?;
+    let messages: String = (1..=1000).map(|number| format!("message {number}\n")).collect();
+    a.exchange(messages.as_bytes(), messages.as_bytes())?;
+    passed()
+}
+
+/// A stream far longer than all queues on its way, in both directions at once.
+fn reading_while_writing(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let mut a = server.connect("a")?;
+    let bytes = bench.random_bytes(16 * MIB);
+    a.exchange(&bytes, &bytes)?;
+    passed()
+}
+
+/// A sends and does not read. The server answers until the kernel takes no more, and then it must
+/// stop reading, so that A cannot send on either. As soon as A reads, everything flows again, and
+/// not a byte is missing.
+fn writer_who_does_not_read(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let mut a = server.connect("a")?;
+    // Several times what a connection's queues take while nobody reads.
+    let bytes = bench.random_bytes(40 * MIB);
+    let before = server.rss_bytes()?;
+    let taken = a.fill(&bytes)?;
+    let grown = server.rss_bytes()?.saturating_sub(before) as usize;
+    ensure(grown < 16 * MIB, || {
+        Failure::new(
+            "what a client does not read fills the kernel's queues, not the server's memory",
+            "the server to stop reading, and to grow by less than 16 MiB",
+            format!("it grew by {} MiB while {} MiB were sent", grown / MIB, taken / MIB),
+        )
+        .at(&server)
+    })?;
+    a.exchange(&bytes[taken..], &bytes).require("once the client reads, all comes back")?;
+    if taken == bytes.len() {
+        let reason = "the kernel's queues are so long that the server never had to stop reading";
+        return Err(Box::new(Problem::Inconclusive(reason.to_owned())));
+    }
+    passed()
+}
+
+/// A sends 1 MiB, says that this is all, and only then reads: it hears all of it, then the end. The
+/// server stands still until the end of input is on its way: it has answered nothing by then.
+fn half_close(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let mut a = server.connect("a")?;
+    let bytes = bench.random_bytes(MIB);
+    server.pause()?;
+    a.send(&bytes).precondition("the kernel takes 1 MiB that the server does not read yet")?;
+    a.half_close()?;
+    server.resume()?;
+    a.expect(&bytes).require("what is owed at the end of input is sent")?;
+    a.expect_eof().require("then the stream ends in order")?;
+    passed()
+}
+
+/// A says at once that this is all. It hears the end, and no byte.
+fn half_close_with_nothing_sent(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let mut a = server.connect("a")?;
+    a.half_close()?;
+    a.expect_eof()?;
+    passed()
+}

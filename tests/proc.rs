@@ -1,0 +1,309 @@
+//! The server as a process: how it starts, what it says, how it ends.
+
+use std::os::unix::process::ExitStatusExt;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use harness::{End, Output, Server, Signal, StartError};
+
+use crate::{Bench, Case, Failure, Finding, Needs, Outcome, Problem, Require, ensure, passed};
+
+pub(crate) const CASES: &[Case] = &[
+    Case {
+        id: "proc/01",
+        title: "ready without being touched",
+        why: "A probe that connects to find out is a client: it takes turns of stage 05's loop, and \
+              holds stage 01 while it is open.",
+        needs: Needs::Any,
+        alone: false,
+        run: ready_without_being_touched,
+    },
+    Case {
+        id: "proc/02",
+        title: "port in use",
+        why: "The first error that everyone meets.",
+        needs: Needs::Any,
+        alone: false,
+        run: port_in_use,
+    },
+    Case {
+        id: "proc/03",
+        title: "bad arguments",
+        why: "A mistyped flag must not start a server that ignores it.",
+        needs: Needs::Any,
+        alone: false,
+        run: bad_arguments,
+    },
+    Case {
+        id: "proc/04",
+        title: "loopback by default",
+        why: "Who tries a server out does not mean to offer it to the whole network.",
+        needs: Needs::Any,
+        alone: false,
+        run: loopback_by_default,
+    },
+    Case {
+        id: "proc/05",
+        title: "idle costs nothing",
+        why: "To ask again and again is the classic mistake of event loops: it works, and takes a \
+              whole core.",
+        needs: Needs::Any,
+        alone: false,
+        run: idle_costs_nothing,
+    },
+    Case {
+        id: "proc/06",
+        title: "SIGINT with a client connected",
+        why: "Ctrl-C has to work: a thread that sleeps in a read cannot look at a flag.",
+        needs: Needs::Any,
+        alone: false,
+        run: |bench| stops_with_a_client_connected(bench, Signal::INT),
+    },
+    Case {
+        id: "proc/07",
+        title: "SIGTERM with a client connected",
+        why: "It is how containers and service managers stop a server, before they kill it.",
+        needs: Needs::Any,
+        alone: false,
+        run: |bench| stops_with_a_client_connected(bench, Signal::TERM),
+    },
+    Case {
+        id: "proc/08",
+        title: "SIGTERM with output queued to a client that does not read",
+        why: "A stop that waits until everything is sent lets one client keep the server alive for \
+              ever.",
+        needs: Needs::Any,
+        alone: false,
+        run: stops_with_output_queued,
+    },
+    Case {
+        id: "proc/09",
+        title: "stdout or stderr gone",
+        why: "`println!` panics when nobody reads: `server | head` would end the server.",
+        needs: Needs::Any,
+        alone: false,
+        run: stdout_or_stderr_gone,
+    },
+    Case {
+        id: "proc/10",
+        title: "restart at once",
+        why: "Connections outlive the server for a minute in the kernel. Without SO_REUSEADDR they \
+              keep its port.",
+        needs: Needs::Any,
+        alone: false,
+        run: restart_at_once,
+    },
+];
+
+/// The line on stdout is true: the kernel has the listener under that address, and nobody had to
+/// connect. It is the only line, whatever happens later.
+fn ready_without_being_touched(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let listeners = server.listeners()?;
+    ensure(listeners.iter().any(|row| row.local == server.address()), || {
+        Failure::new(
+            "the address on stdout is the one it listens on",
+            format!("a listener on {}", server.address()),
+            format!("{listeners:?}"),
+        )
+        .at(&server)
+    })?;
+    bench.still_serves(&server)?;
+    ensure(server.stdout().len() == 1, || {
+        Failure::new(
+            "stdout carries the line `listening on ADDRESS` and nothing else",
+            "one line",
+            format!("{:?}", server.stdout()),
+        )
+        .at(&server)
+    })?;
+    passed()
+}
+
+/// The second server on a port says so in one line and ends with 1.
+fn port_in_use(bench: &Bench<'_>) -> Outcome {
+    let first = bench.start()?;
+    let address = first.address();
+    let output = must_end(Server::start(&mut bench.command(address.port())))?;
+    let requirement = "a taken port: exit 1, and one line that names the address and --port";
+    let line = match output.stderr.as_slice() {
+        [line] if output.status.code() == Some(1) => line,
+        _ => {
+            return Err(Failure::new(requirement, "that", output.to_string()).into());
+        }
+    };
+    let is_helpful = line.contains(&address.to_string())
+        && line.contains("--port")
+        && !line.contains("panicked");
+    ensure(is_helpful, || {
+        let expected = format!("a line with {address} and --port");
+        Failure::new(requirement, expected, line.as_str())
+    })?;
+    passed()
+}
+
+/// Arguments that it does not understand: exit 2, the usage on stderr, and no listener.
+fn bad_arguments(bench: &Bench<'_>) -> Outcome {
+    for arguments in [&["--port", "x"][..], &["--no-such-flag"], &["extra"]] {
+        let mut command = bench.bare_command();
+        let output = must_end(Server::start(command.args(arguments)))?;
+        let shows_usage = output.stderr.iter().any(|line| line.contains("Usage"));
+        ensure(output.status.code() == Some(2) && shows_usage && output.stdout.is_empty(), || {
+            Failure::new(
+                "bad arguments: exit 2, with the usage on stderr",
+                format!("that, for {arguments:?}"),
+                output.to_string(),
+            )
+        })?;
+    }
+    passed()
+}
+
+/// Without a word about the host, it listens on an address that only this machine reaches.
+fn loopback_by_default(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let listeners = server.listeners()?;
+    let is_local =
+        !listeners.is_empty() && listeners.iter().all(|row| row.local.ip().is_loopback());
+    ensure(is_local, || {
+        Failure::new(
+            "without --host it listens on the loopback only",
+            "127.0.0.1 or ::1",
+            format!("{listeners:?}"),
+        )
+    })?;
+    passed()
+}
+
+/// Ten clients are connected and silent. For two seconds the server gets no processor time and
+/// does not even wake up; one tick and two wake-ups are granted to what happens on the side. The
+/// counters are the server's own: what else runs on the machine does not change them.
+fn idle_costs_nothing(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let connect = |number| server.connect(&format!("client {number}"));
+    let _clients = (1..=10).map(connect).collect::<Result<Vec<_>, _>>()?;
+    let spent = || -> Result<(u64, u64), Box<Problem>> {
+        let (ticks, wake_ups) = (server.cpu_ticks()?, server.voluntary_switches()?);
+        thread::sleep(Duration::from_secs(2));
+        let wake_ups = server.voluntary_switches()?.saturating_sub(wake_ups);
+        Ok((server.cpu_ticks()? - ticks, wake_ups))
+    };
+    let is_idle = |(ticks, wake_ups)| ticks <= 1 && wake_ups <= 2;
+
+    // The clients' arrival costs something. What of it does not fall into this pause may fall into
+    // the first two seconds, and not into the next.
+    thread::sleep(Duration::from_millis(100));
+    if !is_idle(spent()?) {
+        let (ticks, wake_ups) = spent()?;
+        ensure(is_idle((ticks, wake_ups)), || {
+            Failure::new(
+                "idle clients cost no processor time and no wake-ups",
+                "at most 1 clock tick and 2 wake-ups within 2 s",
+                format!("{ticks} clock ticks and {wake_ups} wake-ups"),
+            )
+            .at(&server)
+        })?;
+    }
+    passed()
+}
+
+/// The client is served, and then sees the end of its stream: in order, if the server stops in
+/// order. It does not leave before the server is gone.
+fn stops_with_a_client_connected(bench: &Bench<'_>, signal: Signal) -> Outcome {
+    let server = bench.start()?;
+    let mut client = server.connect("client")?;
+    bench.serve(&server, &mut client).precondition("a client is served before the signal")?;
+    stops(bench, &server, signal, || {
+        let end = client.expect_end().require("the client sees the end of its stream")?;
+        ensure(end == End::Eof || !bench.stops_in_order(), || {
+            let requirement = "a server that stops in order resets nobody";
+            Failure::new(requirement, End::Eof.to_string(), end.to_string()).at(&server)
+        })
+    })
+}
+
+/// A client does not read what it is sent, and goes on not to while the server stops.
+fn stops_with_output_queued(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let _clients = bench.slow_reader(&server)?;
+    stops(bench, &server, Signal::TERM, || Ok(()))
+}
+
+/// Nobody reads what the server prints any more. Two clients come and go: the first one's leaving,
+/// which the server may want to report, is past when the second is served.
+fn stdout_or_stderr_gone(bench: &Bench<'_>) -> Outcome {
+    for (name, close) in
+        [("stdout", Server::close_stdout as fn(&mut Server)), ("stderr", Server::close_stderr)]
+    {
+        let mut server = bench.start()?;
+        close(&mut server);
+        for _ in 0..2 {
+            let requirement = format!("it goes on when its {name} is closed");
+            bench.still_serves(&server).require(&requirement)?;
+        }
+    }
+    passed()
+}
+
+/// The server stops while a client is connected and stays. The kernel then keeps the server's end
+/// of that connection, and the port is free for the next server nevertheless.
+fn restart_at_once(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let mut client = server.connect("client")?;
+    bench.serve(&server, &mut client).precondition("a client is served before the stop")?;
+    server.signal(Signal::TERM)?;
+    server.wait_exit().precondition("the first server stops")?;
+    let is_kept = || Ok(server.end_of(&client).ok().flatten().is_some());
+    server
+        .wait_until("a socket without a process", is_kept, |kept| *kept)
+        .precondition("the kernel keeps the server's end of the connection")?;
+
+    let port = server.address().port();
+    let started = Server::start(&mut bench.command(port)).require("the port is free at once");
+    bench.still_serves(&started?)?;
+    passed()
+}
+
+/// Sends `signal`, does `meanwhile`, and requires that the server is gone then: in order, or by the
+/// signal's default action. The contract grants it 2 s, but a slow machine is not the server's
+/// fault.
+fn stops(
+    bench: &Bench<'_>,
+    server: &Server,
+    signal: Signal,
+    meanwhile: impl FnOnce() -> Result<(), Box<Problem>>,
+) -> Outcome {
+    const GRANTED: Duration = Duration::from_secs(2);
+    let signalled = Instant::now();
+    server.signal(signal)?;
+    meanwhile()?;
+    let status = server.wait_exit().require("the server ends, whatever its clients do")?;
+    let took = signalled.elapsed();
+    let in_order = status.success();
+    let by_default = status.signal() == Some(signal.as_raw()) && !bench.stops_in_order();
+    ensure(in_order || by_default, || {
+        let expected = match bench.stops_in_order() {
+            true => "exit status 0",
+            false => "exit status 0, or an end by the signal itself",
+        };
+        Failure::new("a signal stops the server", expected, status.to_string()).at(server)
+    })?;
+    match took > GRANTED {
+        true => Ok(Finding::NonStrict(format!("gone after {took:.1?}, not within {GRANTED:?}"))),
+        false => passed(),
+    }
+}
+
+/// What a command leaves behind that must not become a server.
+fn must_end(started: Result<Server, StartError>) -> Result<Output, Box<Problem>> {
+    let requirement = "a command that cannot serve ends with an error";
+    let expected = "an exit status other than 0";
+    match started {
+        Err(StartError::Ended(output)) => Ok(output),
+        Ok(server) => {
+            let actual = format!("it listens on {}", server.address());
+            Err(Failure::new(requirement, expected, actual).into())
+        }
+        Err(error) => Err(Failure::new(requirement, expected, error.to_string()).into()),
+    }
+}
