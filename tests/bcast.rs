@@ -266,7 +266,7 @@ fn join_while_talk_is_going_on(bench: &Bench<'_>) -> Outcome {
             newcomer.client.part().send(&announcement),
             listener.listen_until(|hearing| hearing.end(joiner) == 1),
         ]);
-        judge(&server, played, [(listener.client.name(), listener.hearing.faults_so_far())])?;
+        must_be_as_owed(&server, played, [listener.faults_so_far()])?;
     }
     members[0].client.send(&talks[0].lines(ALL - BATCH..ALL))?;
     all_listen(bench, &server, members)
@@ -322,7 +322,7 @@ fn leave_while_talk_is_going_on(bench: &Bench<'_>) -> Outcome {
             play(&mut [member.client.part().send(&goodbye).then_half_close()])?;
             let (bytes, end) = member.client.read_to_end()?;
             member.hearing.push(&bytes);
-            judge(&server, Ok(()), [(member.client.name(), member.hearing.faults())])?;
+            must_be_as_owed(&server, Ok(()), [member.faults()])?;
             must_be_in_order(&server, &member.client, end)?;
         } else {
             client.leave();
@@ -330,7 +330,7 @@ fn leave_while_talk_is_going_on(bench: &Bench<'_>) -> Outcome {
         let played = play(&mut [listener.listen_until(|hearing| {
             hearing.end(0) == said && (!says_goodbye(leaver) || hearing.end(leaver) == 1)
         })]);
-        judge(&server, played, [(listener.client.name(), listener.hearing.faults_so_far())])?;
+        must_be_as_owed(&server, played, [listener.faults_so_far()])?;
     }
     all_listen(bench, &server, members)
 }
@@ -404,9 +404,12 @@ fn backlog_policy(bench: &Bench<'_>) -> Outcome {
         Failure::new(requirement, expected, "it is disconnected").at(&server)
     })?;
     speech.go_on_to(queued + MAX_BACKLOG + MIB, &mut a, &mut b, &mut s)?;
-    let read = || is_connected(&server, &s).map_err(std::io::Error::other);
+    let state = || {
+        let connected = is_connected(&server, &s).map_err(std::io::Error::other)?;
+        Ok(if connected { "connected" } else { "disconnected" })
+    };
     server
-        .wait_until("to disconnect s", read, |connected| !connected)
+        .wait_until("s to be disconnected", state, |state| *state == "disconnected")
         .require("a reader that falls behind by more than the limit is disconnected")?;
     speech.go_on_to(speech.said.len() + 2 * MAX_BACKLOG, &mut a, &mut b, &mut s)?;
     let growth = server.peak_rss_bytes()?.saturating_sub(memory) as usize;
@@ -430,8 +433,8 @@ fn backlog_policy(bench: &Bench<'_>) -> Outcome {
     passed()
 }
 
-/// S does not read until the kernel takes no more for it, while B hears everything, and 512 KiB
-/// are said beyond that. Then S reads, and has lost nothing.
+/// S does not read until the kernel takes no more for it, while B hears everything, and 1 MiB is
+/// said beyond that. Then S reads, and has lost nothing.
 fn slow_but_within_the_limit(bench: &Bench<'_>) -> Outcome {
     let server = bench.start()?;
     let [mut a, mut b, mut s] = bench.room(&server, ["a", "b", "s"])?;
@@ -705,6 +708,16 @@ impl<'t> Member<'t> {
         Self { client, hearing: Hearing::new(talks, owed) }
     }
 
+    /// The client's name, and what is wrong with what it has heard, whatever comes later.
+    fn faults_so_far(&self) -> (&str, Faults) {
+        (self.client.name(), self.hearing.faults_so_far())
+    }
+
+    /// The client's name, and what is wrong with what it has heard, if nothing more is to come.
+    fn faults(&self) -> (&str, Faults) {
+        (self.client.name(), self.hearing.faults())
+    }
+
     fn listen_until<'m>(&'m mut self, enough: impl Fn(&Hearing<'t>) -> bool + 'm) -> Part<'m> {
         let Self { client, hearing } = self;
         client.part().receive(move |bytes| {
@@ -760,8 +773,7 @@ fn conclude(
     played: harness::Result<()>,
     members: Vec<Member<'_>>,
 ) -> Outcome {
-    let heard = members.iter().map(|member| (member.client.name(), member.hearing.faults()));
-    judge(server, played, heard)?;
+    must_be_as_owed(server, played, members.iter().map(Member::faults))?;
     let mut clients: Vec<_> = members.into_iter().map(|member| member.client).collect();
     // Two, since nobody hears itself.
     one_speaks(bench, &mut clients, 0)?;
@@ -769,27 +781,28 @@ fn conclude(
     passed()
 }
 
-/// What the listeners heard in a play is what they were owed.
-fn judge<'c>(
+/// What the listeners heard in a play must be what they were owed: none of them has faults.
+fn must_be_as_owed<'c>(
     server: &Server,
     played: harness::Result<()>,
-    heard: impl IntoIterator<Item = (&'c str, Faults)>,
+    listeners: impl IntoIterator<Item = (&'c str, Faults)>,
 ) -> Result<(), Box<Problem>> {
     const MOST: usize = 3;
-    let wrong: Vec<_> = heard
+    let wrong: Vec<_> = listeners
         .into_iter()
         .filter(|(_, faults)| !faults.is_empty())
-        .map(|(listener, faults)| format!("{listener} heard {faults}"))
+        .map(|(listener, faults)| format!("{listener}: {faults}"))
         .collect();
     if wrong.is_empty() {
         return Ok(played?);
     }
     let mut actual = wrong[..wrong.len().min(MOST)].join("\n");
     if wrong.len() > MOST {
-        actual += &format!("\nand {} others heard not what they should", wrong.len() - MOST);
+        actual += &format!("\nand so {} others", wrong.len() - MOST);
     }
     let requirement = "each line reaches everyone else once, whole, and in its sender's order";
-    let failure = Failure::new(requirement, "that", actual).at(server);
+    let expected = "no line lost, repeated, out of order, torn or astray";
+    let failure = Failure::new(requirement, expected, actual).at(server);
     Err(match played {
         Ok(()) => failure.into(),
         Err(trouble) => {
@@ -860,8 +873,8 @@ impl Speech {
         Err(waiting).require("the others hear every line while somebody does not read")
     }
 
-    /// Goes on until the kernel takes no more for `slow`: while `listener` heard 1 MiB more, the
-    /// queue for `slow` has not grown. Returns how many bytes stand in it.
+    /// Goes on until the kernel takes no more for `slow`: while `listener` heard 1 MiB more, what
+    /// stands in its queues for `slow` has not grown. Returns how many bytes that are.
     fn go_on_until_behind(
         &mut self,
         server: &Server,
@@ -870,15 +883,15 @@ impl Speech {
         slow: &mut Client,
     ) -> Result<usize, Box<Problem>> {
         const MOST: usize = 64 * MIB;
-        let mut before = 0;
+        let mut before = None;
         while self.said.len() < MOST {
             self.go_on_to(self.said.len() + MIB, speaker, listener, slow)?;
             let queued = server.queued_for(slow)?;
-            if std::mem::replace(&mut before, queued) == queued {
+            if before.replace(queued) == Some(queued) {
                 return Ok(queued);
             }
         }
-        let reason = format!("the kernel took {before} bytes for a client who does not read");
+        let reason = format!("the kernel took {MOST} bytes for a client who does not read");
         Err(Box::new(Problem::Inconclusive(reason)))
     }
 

@@ -1,0 +1,404 @@
+use std::collections::VecDeque;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
+use hdrhistogram::Histogram;
+use mio::event::Event;
+use mio::net::TcpStream;
+
+use crate::connect::{BATCH, connect, is_connected};
+use crate::content::{Content, Mismatch};
+use crate::driver::{Counts, Driver, Workload};
+use crate::report::{Error, Report, Tally, Unit, Verdict, latencies};
+use crate::watch::{Clock, Progress};
+
+/// The echo workload: each connection sends a message and wants the same bytes back.
+///
+/// A closed loop: a connection sends its next message when one has come back. The clients arrive
+/// by the hundred, each sending at once; a server that has stood still over three hundreds running
+/// sees no more. A client that has heard no echo by the end of the window, while others did, is
+/// not served; if nobody hears anything within the window, the server stalls.
+#[derive(Clone, Debug)]
+pub struct Echo {
+    /// How many connections.
+    pub connections: usize,
+    /// How long a message is, in bytes; at least 1.
+    pub message: usize,
+    /// How many messages each connection has in flight; at least 1.
+    pub depth: usize,
+    /// How long the connections are busy before it counts.
+    pub warm_up: Duration,
+    /// How long it counts.
+    pub window: Duration,
+    /// How long without any byte before what is still owed is given up.
+    pub patience: Duration,
+    /// What the content of the messages is made from.
+    pub seed: u64,
+}
+
+impl Echo {
+    /// Drives the server at `server`, and tells `progress` where it is; it stops when nobody
+    /// listens there.
+    ///
+    /// # Errors
+    ///
+    /// What keeps the generator from its work, such as too few file descriptors. What the server
+    /// does is never an error but a [`Verdict`].
+    pub fn run(&self, server: SocketAddr, progress: &Sender<Progress>) -> Result<Report, Error> {
+        let mut driver = Driver::new(Crowd::new(self), progress)?;
+        self.arrive(&mut driver, server)?;
+        driver.turn_for(Progress::WarmingUp, self.warm_up)?;
+        let window = driver.measure(self.window, STALLED)?;
+        let served = driver.workload.served;
+        self.drain(&mut driver, window.received > 0)?;
+        let (verdict, evidence) = driver.workload.verdict(self.connections, window.received > 0);
+        Ok(Report {
+            verdict,
+            evidence,
+            clients: self.connections,
+            connected: driver.workload.connected,
+            served,
+            window: Some(window),
+        })
+    }
+
+    /// Connects everyone, each hundred when those before are served. It may be the server's way
+    /// to serve few, or to wait for more: the next ones come all the same, as long as it has not
+    /// stood still three times running.
+    fn arrive(&self, driver: &mut Driver<Crowd>, server: SocketAddr) -> Result<(), Error> {
+        let phase = |crowd: &Crowd| Progress::Arriving(crowd.served);
+        let moves = |crowd: &Crowd| (crowd.served, crowd.connected, crowd.laps().min(ENOUGH_LAPS));
+        let mut stood_still = 0;
+        for start in (0..self.connections).step_by(BATCH) {
+            let end = self.connections.min(start + BATCH);
+            for index in start..end {
+                let stream = connect(server, index, driver.registry())?;
+                driver.workload.join(stream);
+            }
+            let is_served = |crowd: &Crowd| crowd.served == end;
+            if driver.turn_until(phase, UNSERVED, moves, is_served)? {
+                stood_still = 0;
+                continue;
+            }
+            stood_still += 1;
+            if stood_still == 3 {
+                break;
+            }
+            let is_in = |crowd: &Crowd| crowd.connected == end;
+            // Let in or not, there may be room again for the next ones.
+            driver.turn_until(phase, NOT_LET_IN, moves, is_in)?;
+        }
+        driver.workload.give_up_connecting();
+        Ok(())
+    }
+
+    /// Sends nothing new and waits for what is owed. Where some of it does not come, one more
+    /// message tells why: if it comes back, what is missing is lost. Where nothing has `moved`
+    /// for long, the wait is short.
+    fn drain(&self, driver: &mut Driver<Crowd>, moved: bool) -> Result<(), Error> {
+        let phase = |_: &Crowd| Progress::Draining;
+        let moves = |crowd: &Crowd| crowd.bytes;
+        let is_done = |crowd: &Crowd| crowd.waiting() == 0;
+        driver.workload.is_sending = false;
+        let patience = if moved { self.patience } else { UNSERVED };
+        if !driver.turn_until(phase, patience, moves, is_done)? {
+            driver.workload.send_once_more(|connection| connection.is_waiting());
+            driver.turn_until(phase, patience, moves, is_done)?;
+        }
+        if driver.workload.served < self.connections {
+            driver.workload.send_once_more(|connection| connection.received == 0);
+            driver.turn_until(phase, UNSERVED, moves, |_| false)?;
+        }
+        Ok(())
+    }
+}
+
+/// How long without news until it is clear that some of those who have arrived are not served.
+const UNSERVED: Duration = Duration::from_millis(250);
+/// How often each client that is served must have been so while one that is new was not. Where
+/// many are served, a new one's turn comes late.
+const ENOUGH_LAPS: u64 = 3;
+/// How long without news until it is clear that nobody is served any more.
+const STALLED: Duration = Duration::from_millis(1500);
+/// How long without news until it is clear that they are not even let in: a connection that the
+/// server's kernel refused for want of room is tried again after a second.
+const NOT_LET_IN: Duration = Duration::from_millis(1250);
+
+/// The connections: what each of them does.
+struct Crowd {
+    clock: Clock,
+    seed: u64,
+    connections: Vec<Connection>,
+    /// One buffer for all that is read and written.
+    buffer: Vec<u8>,
+    message: u64,
+    depth: usize,
+    /// Whether messages that have come back are followed by new ones.
+    is_sending: bool,
+    /// Messages begun, and those that have come back.
+    counts: Counts,
+    /// Connections that a message has come back to.
+    served: usize,
+    /// Messages that had come back when there was one more of these.
+    received_by_then: u64,
+    connected: usize,
+    closed: usize,
+    /// The first wrong bytes, and whose they are.
+    mismatch: Option<(usize, Mismatch)>,
+    /// Bytes that have come back, to all.
+    bytes: u64,
+    latency: Histogram<u64>,
+}
+
+struct Connection {
+    stream: TcpStream,
+    content: Content,
+    state: State,
+    /// Bytes that the kernel has taken.
+    sent: u64,
+    /// Bytes that have come back.
+    received: u64,
+    /// Messages that have come back.
+    completed: u64,
+    /// When each message in flight was to leave, in nanoseconds.
+    in_flight: VecDeque<u64>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Connecting,
+    Open,
+    Closed,
+}
+
+impl Workload for Crowd {
+    fn ready(&mut self, event: &Event) {
+        let index = event.token().0;
+        let connection = &mut self.connections[index];
+        if connection.state == State::Connecting {
+            match is_connected(&connection.stream) {
+                Ok(false) => return,
+                Ok(true) => {
+                    connection.state = State::Open;
+                    self.connected += 1;
+                    self.fill_up(index, self.clock.nanos());
+                }
+                Err(_) => return self.close(index),
+            }
+        }
+        if event.is_readable() || event.is_read_closed() {
+            self.receive(index);
+        }
+        if event.is_writable() {
+            self.flush(index);
+        }
+    }
+
+    fn is_decided(&self) -> bool {
+        self.mismatch.is_some() || self.closed > 0
+    }
+
+    fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    fn latency(&mut self) -> &mut Histogram<u64> {
+        &mut self.latency
+    }
+}
+
+impl Connection {
+    fn is_waiting(&self) -> bool {
+        self.received > 0 && !self.in_flight.is_empty()
+    }
+}
+
+impl Crowd {
+    fn new(plan: &Echo) -> Self {
+        Self {
+            clock: Clock::start(),
+            seed: plan.seed,
+            connections: Vec::with_capacity(plan.connections),
+            buffer: vec![0; 64 * 1024],
+            message: plan.message.max(1) as u64,
+            depth: plan.depth.max(1),
+            is_sending: true,
+            counts: Counts { sent: 0, received: 0 },
+            served: 0,
+            received_by_then: 0,
+            bytes: 0,
+            connected: 0,
+            closed: 0,
+            mismatch: None,
+            latency: latencies(),
+        }
+    }
+
+    fn join(&mut self, stream: TcpStream) {
+        self.connections.push(Connection {
+            stream,
+            content: Content::new(self.seed, self.connections.len()),
+            state: State::Connecting,
+            sent: 0,
+            received: 0,
+            completed: 0,
+            in_flight: VecDeque::with_capacity(self.depth),
+        });
+    }
+
+    /// How often, on average, those who are served were so since the newest of them was.
+    fn laps(&self) -> u64 {
+        (self.counts.received - self.received_by_then) / self.served.max(1) as u64
+    }
+
+    /// Whoever is not connected by now never will be: nobody arrives while it counts.
+    fn give_up_connecting(&mut self) {
+        let late = |connection: &&mut Connection| connection.state == State::Connecting;
+        for connection in self.connections.iter_mut().filter(late) {
+            connection.state = State::Closed;
+            // If there is no attempt left to end, it has ended.
+            let _ = connection.stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Reads all there is, checks every byte, and sends on for what is complete.
+    fn receive(&mut self, index: usize) {
+        loop {
+            let connection = &mut self.connections[index];
+            if connection.state != State::Open {
+                return;
+            }
+            let read = match connection.stream.read(&mut self.buffer) {
+                Ok(0) => return self.close(index),
+                Ok(read) => read,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(_) => return self.close(index),
+            };
+            let got = &self.buffer[..read];
+            let (content, position) = (connection.content, connection.received);
+            if let Some(first) = content.first_difference(position, got) {
+                return self.mismatch(index, first, read);
+            }
+            let now = self.clock.nanos();
+            connection.received += read as u64;
+            self.bytes += read as u64;
+            while connection.received >= (connection.completed + 1) * self.message {
+                // More than was sent would have been a mismatch.
+                let Some(intended) = connection.in_flight.pop_front() else { break };
+                self.latency.saturating_record(now.saturating_sub(intended).max(1));
+                self.counts.received += 1;
+                if connection.completed == 0 {
+                    self.served += 1;
+                    self.received_by_then = self.counts.received;
+                }
+                connection.completed += 1;
+            }
+            if self.is_sending {
+                self.fill_up(index, now);
+            }
+            if read < self.buffer.len() {
+                return; // a short read has emptied the socket
+            }
+        }
+    }
+
+    /// The bytes in the buffer from `first` up to `end` are not what connection `index` wants.
+    fn mismatch(&mut self, index: usize, first: usize, end: usize) {
+        let connection = &self.connections[index];
+        let others = self
+            .connections
+            .iter()
+            .enumerate()
+            .filter(|&(other, _)| other != index)
+            .map(|(_, other)| (other.content, other.received.saturating_sub(4096)..other.sent));
+        let position = connection.received + first as u64;
+        let mismatch = connection.content.diagnose(position, &self.buffer[first..end], others);
+        self.mismatch = self.mismatch.take().or(Some((index, mismatch)));
+    }
+
+    /// Brings a connection to the number of messages in flight that it should have.
+    fn fill_up(&mut self, index: usize, now: u64) {
+        let connection = &mut self.connections[index];
+        while connection.in_flight.len() < self.depth {
+            connection.in_flight.push_back(now);
+            self.counts.sent += 1;
+        }
+        self.flush(index);
+    }
+
+    /// Sends one more message on each connection of which `is_meant` is true.
+    fn send_once_more(&mut self, is_meant: impl Fn(&Connection) -> bool) {
+        let now = self.clock.nanos();
+        for index in 0..self.connections.len() {
+            if is_meant(&self.connections[index]) {
+                self.connections[index].in_flight.push_back(now);
+                self.flush(index);
+            }
+        }
+    }
+
+    /// Writes what the messages in flight have left to write, as far as the kernel takes it.
+    fn flush(&mut self, index: usize) {
+        loop {
+            let connection = &mut self.connections[index];
+            let begun = connection.completed + connection.in_flight.len() as u64;
+            let left = begun * self.message - connection.sent;
+            if left == 0 || connection.state != State::Open {
+                return;
+            }
+            let part = left.min(self.buffer.len() as u64) as usize;
+            connection.content.fill(connection.sent, &mut self.buffer[..part]);
+            match connection.stream.write(&self.buffer[..part]) {
+                Ok(written) => connection.sent += written as u64,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return self.close(index),
+            }
+        }
+    }
+
+    /// The server, or the kernel for it, has ended this connection. Why does not matter: nothing
+    /// in this workload calls for it.
+    fn close(&mut self, index: usize) {
+        if self.connections[index].state != State::Closed {
+            self.connections[index].state = State::Closed;
+            self.closed += 1;
+        }
+    }
+
+    /// How many connections have heard something and wait for more.
+    fn waiting(&self) -> usize {
+        self.connections.iter().filter(|connection| connection.is_waiting()).count()
+    }
+
+    /// The verdict when `all` connections were asked for, and within the window messages came
+    /// back or none did.
+    fn verdict(&self, all: usize, moved: bool) -> (Verdict, Option<String>) {
+        let (served, waiting) = (self.served, self.waiting());
+        let connected = self.connected;
+        if let Some((index, Mismatch { fault, count, position })) = self.mismatch {
+            let evidence = format!("connection {index} of {all}, at byte {position} of its echo");
+            (Verdict::Faulty(Tally { fault, count, unit: Unit::Bytes }), Some(evidence))
+        } else if self.closed > 0 {
+            let evidence = format!("the server ended {} of {all} connections", self.closed);
+            (Verdict::Closed(self.closed), Some(evidence))
+        } else if !moved && served > 0 {
+            let evidence = format!(
+                "{served} of {connected} connections heard an echo while others arrived, then none"
+            );
+            (Verdict::Stalls, Some(evidence))
+        } else if moved && waiting > 0 {
+            let evidence =
+                format!("{waiting} of {connected} connections that were answered still wait");
+            (Verdict::Stalls, Some(evidence))
+        } else if served < all {
+            let evidence = format!("{connected} of {all} connections were made");
+            (Verdict::Serves(served), Some(evidence))
+        } else {
+            (Verdict::Works, None)
+        }
+    }
+}

@@ -1,0 +1,359 @@
+//! The generator against small servers that are wrong in one known way each, and against right
+//! ones: it must name the fault, and must not find any where there is none.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::unbounded;
+use load::{Broadcast, Echo, Error, Fault, Report, Verdict};
+
+#[test]
+fn a_right_echo_works() {
+    let report = echo(20, |_, bytes| bytes);
+    assert_eq!(report.verdict, Verdict::Works);
+    assert_eq!((report.connected, report.served), (20, 20));
+    let window = report.window.expect("it was measured");
+    assert!(window.received > 0 && window.latency.len() == window.received);
+}
+
+#[test]
+fn an_echo_that_comes_in_pieces_works() {
+    let server = serve(|mut stream, _| {
+        let mut buffer = [0; 7];
+        while let Ok(read @ 1..) = stream.read(&mut buffer) {
+            if stream.write_all(&buffer[..read]).is_err() {
+                return;
+            }
+        }
+    });
+    let plan = Echo { message: 1000, depth: 4, ..echo_plan(3) };
+    assert_eq!(run_echo(&plan, server).verdict, Verdict::Works);
+}
+
+#[test]
+fn a_lost_byte_is_named_wherever_it_is() {
+    for index in [0, 30, 63] {
+        let report = echo(3, move |number, mut bytes| {
+            if number == 40 {
+                bytes.remove(index.min(bytes.len() - 1));
+            }
+            bytes
+        });
+        assert_eq!(fault(&report), Some((Fault::Lost, 1)), "byte {index}: {:?}", report);
+    }
+}
+
+#[test]
+fn a_lost_message_is_named_even_if_it_is_the_first() {
+    for lost in [1, 40] {
+        let report = echo(3, move |number, bytes| if number == lost { Vec::new() } else { bytes });
+        assert_eq!(fault(&report), Some((Fault::Lost, 64)), "message {lost}: {:?}", report);
+    }
+}
+
+#[test]
+fn a_duplicated_byte_is_named() {
+    let report = echo(3, |number, mut bytes| {
+        if number == 40 {
+            bytes.insert(30, bytes[29]);
+        }
+        bytes
+    });
+    assert_eq!(fault(&report), Some((Fault::Duplicated, 1)));
+}
+
+#[test]
+fn halves_that_change_places_are_named() {
+    let report = echo(3, |number, mut bytes| {
+        if number == 40 {
+            let half = bytes.len() / 2;
+            bytes.rotate_left(half);
+        }
+        bytes
+    });
+    assert_eq!(fault(&report), Some((Fault::Reordered, 32)));
+}
+
+#[test]
+fn a_changed_byte_is_named() {
+    let report = echo(3, |number, mut bytes| {
+        bytes[20] ^= u8::from(number == 40);
+        bytes
+    });
+    assert_eq!(fault(&report), Some((Fault::Corrupted, 1)));
+}
+
+#[test]
+fn bytes_of_another_connection_are_named() {
+    let last = Mutex::new(Vec::new());
+    let report = echo(3, move |number, bytes| {
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        let other = std::mem::replace(&mut *last, bytes.clone());
+        // The first forty messages of three connections: two in a row are rarely of one.
+        if number > 40 && other.len() == bytes.len() && other != bytes { other } else { bytes }
+    });
+    let fault = name(&report);
+    // Where they were of the same connection, they are a message that was there before.
+    assert!(matches!(fault, Some(Fault::Misdelivered | Fault::Duplicated)), "{:?}", report);
+}
+
+#[test]
+fn a_server_that_serves_one_client_is_no_failure() {
+    let only = Mutex::new(());
+    let server = serve(move |mut stream, _| {
+        let _turn = only.lock().unwrap_or_else(PoisonError::into_inner);
+        copy_back(&mut stream, |bytes| bytes);
+    });
+    let report = run_echo(&echo_plan(5), server);
+    assert_eq!(report.verdict, Verdict::Serves(1));
+    assert_eq!((report.connected, report.served), (5, 1));
+    assert!(report.window.expect("it was measured").received > 0);
+}
+
+#[test]
+fn a_server_that_answers_nobody_serves_none() {
+    let report = echo(5, |_, _| Vec::new());
+    assert_eq!(report.verdict, Verdict::Serves(0), "{:?}", report);
+}
+
+#[test]
+fn a_server_that_falls_silent_stalls() {
+    let report = echo(5, |number, bytes| if number > 20 { Vec::new() } else { bytes });
+    assert_eq!(report.verdict, Verdict::Stalls, "{:?}", report);
+}
+
+#[test]
+fn a_connection_that_the_server_ends_is_named() {
+    let number = AtomicU64::new(0);
+    let server = serve(move |mut stream, _| {
+        let ended = stream.try_clone().expect("the stream is open");
+        copy_back(&mut stream, |bytes| {
+            if number.fetch_add(1, Ordering::Relaxed) == 40 {
+                ended.shutdown(Shutdown::Both).expect("the stream is open");
+            }
+            bytes
+        });
+    });
+    let report = run_echo(&echo_plan(3), server);
+    assert_eq!(report.verdict, Verdict::Closed(1));
+    assert!(report.verdict.is_failure());
+}
+
+#[test]
+fn a_right_broadcast_works() {
+    for clients in [2, 40] {
+        let report = broadcast(clients, |_, line| vec![(line, To::Others)]);
+        assert_eq!(report.verdict, Verdict::Works, "{:?}", report);
+        let window = report.window.expect("it was measured");
+        assert!(window.sent > 0 && window.received > 0 && !window.latency.is_empty());
+    }
+}
+
+#[test]
+fn lines_lost_to_all_or_to_one_client_that_is_only_counted_are_named() {
+    for to in [To::Nobody, To::OthersBut(3)] {
+        let report = broadcast(12, move |number, line| {
+            // Several, so that not all of them are client 3's own.
+            vec![(line, if (100..110).contains(&number) { to } else { To::Others })]
+        });
+        assert_eq!(name(&report), Some(Fault::Lost), "{:?}", report);
+    }
+}
+
+#[test]
+fn a_line_that_comes_twice_is_named() {
+    let report = broadcast(12, |number, line| {
+        let again = (line.clone(), if number == 100 { To::Others } else { To::Nobody });
+        vec![(line, To::Others), again]
+    });
+    assert_eq!(name(&report), Some(Fault::Duplicated), "{:?}", report);
+}
+
+#[test]
+fn a_line_too_many_for_a_client_that_is_only_counted_is_named() {
+    let report = broadcast(12, |number, line| {
+        let again = (line.clone(), if number == 100 { To::Only(3) } else { To::Nobody });
+        vec![(line, To::Others), again]
+    });
+    assert_eq!(fault(&report), Some((Fault::Surplus, 1)), "{:?}", report);
+}
+
+#[test]
+fn lines_of_one_sender_that_change_places_are_named() {
+    let kept = Mutex::new(None);
+    let report = broadcast(3, move |number, line| {
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if number == 100 {
+            *kept = Some(line);
+            return Vec::new();
+        }
+        // The first three characters are the sender.
+        match kept.take_if(|kept| kept[..3] == line[..3]) {
+            Some(earlier) => vec![(line, To::Others), (earlier, To::Others)],
+            None => vec![(line, To::Others)],
+        }
+    });
+    assert_eq!(name(&report), Some(Fault::Reordered), "{:?}", report);
+}
+
+#[test]
+fn a_torn_line_is_named() {
+    let report = broadcast(12, |number, mut line| {
+        if number == 100 {
+            line.remove(9);
+        }
+        vec![(line, To::Others)]
+    });
+    assert_eq!(name(&report), Some(Fault::Corrupted), "{:?}", report);
+}
+
+#[test]
+fn a_server_that_sends_lines_back_is_named() {
+    let report = broadcast(12, |_, line| vec![(line, To::All)]);
+    assert_eq!(name(&report), Some(Fault::Returned), "{:?}", report);
+}
+
+#[test]
+fn a_room_that_falls_silent_stalls() {
+    let report = broadcast(5, |number, line| {
+        vec![(line, if number > 100 { To::Nobody } else { To::Others })]
+    });
+    assert_eq!(report.verdict, Verdict::Stalls, "{:?}", report);
+}
+
+#[test]
+fn a_run_ends_when_nobody_watches_it() {
+    let server = serve(|mut stream, _| copy_back(&mut stream, |bytes| bytes));
+    let (progress, watcher) = unbounded();
+    drop(watcher);
+    let plan = Echo { window: Duration::from_secs(3600), ..echo_plan(1) };
+    assert!(matches!(plan.run(server, &progress), Err(Error::Stopped)));
+}
+
+/// The fault that was found, and how often.
+fn fault(report: &Report) -> Option<(Fault, u64)> {
+    match report.verdict {
+        Verdict::Faulty(tally) => Some((tally.fault, tally.count)),
+        _ => None,
+    }
+}
+
+fn name(report: &Report) -> Option<Fault> {
+    fault(report).map(|(fault, _)| fault)
+}
+
+fn echo_plan(connections: usize) -> Echo {
+    Echo {
+        connections,
+        message: 64,
+        depth: 1,
+        warm_up: Duration::from_millis(50),
+        window: Duration::from_millis(300),
+        patience: Duration::from_secs(1),
+        seed: 7,
+    }
+}
+
+fn run_echo(plan: &Echo, server: SocketAddr) -> Report {
+    let (progress, _watcher) = unbounded();
+    plan.run(server, &progress).expect("the generator can do its work")
+}
+
+/// A run against a server that sends back what `answer` makes of each message, which it is given
+/// with its number over all connections, from 1.
+fn echo(
+    connections: usize,
+    answer: impl Fn(u64, Vec<u8>) -> Vec<u8> + Send + Sync + 'static,
+) -> Report {
+    let number = AtomicU64::new(0);
+    let server = serve(move |mut stream, _| {
+        copy_back(&mut stream, |bytes| answer(number.fetch_add(1, Ordering::Relaxed) + 1, bytes));
+    });
+    run_echo(&echo_plan(connections), server)
+}
+
+fn copy_back(stream: &mut TcpStream, mut answer: impl FnMut(Vec<u8>) -> Vec<u8>) {
+    let mut buffer = [0; 64];
+    while let Ok(read @ 1..) = stream.read(&mut buffer) {
+        if stream.write_all(&answer(buffer[..read].to_vec())).is_err() {
+            return; // the run is over
+        }
+    }
+}
+
+/// Who is sent a line.
+#[derive(Clone, Copy, Debug)]
+enum To {
+    Nobody,
+    Others,
+    OthersBut(usize),
+    Only(usize),
+    All,
+}
+
+/// A run against a server that sends what `relay` makes of each line, which it is given with its
+/// number over all clients, from 1. The first lines tell the generator who is in the room.
+fn broadcast(
+    clients: usize,
+    relay: impl Fn(u64, Vec<u8>) -> Vec<(Vec<u8>, To)> + Send + Sync + 'static,
+) -> Report {
+    let room = Mutex::new((0, Vec::<(usize, TcpStream)>::new()));
+    let server = serve(move |mut stream, me| {
+        let output = stream.try_clone().expect("the stream is open");
+        room.lock().unwrap_or_else(PoisonError::into_inner).1.push((me, output));
+        let mut bytes = Vec::new();
+        let mut buffer = [0; 4096];
+        while let Ok(read @ 1..) = stream.read(&mut buffer) {
+            bytes.extend_from_slice(&buffer[..read]);
+            let mut room = room.lock().unwrap_or_else(PoisonError::into_inner);
+            while let Some(end) = bytes.iter().position(|&byte| byte == b'\n') {
+                room.0 += 1;
+                for (line, to) in relay(room.0, bytes.drain(..=end).collect()) {
+                    for (client, output) in &mut room.1 {
+                        let is_meant = match to {
+                            To::Nobody => false,
+                            To::Others => *client != me,
+                            To::OthersBut(other) => *client != me && *client != other,
+                            To::Only(only) => *client == only,
+                            To::All => true,
+                        };
+                        // Who has left hears nothing any more.
+                        let _ = if is_meant { output.write_all(&line) } else { Ok(()) };
+                    }
+                }
+            }
+        }
+    });
+    let plan = Broadcast {
+        clients,
+        line: 32,
+        in_flight: 16,
+        verify_one_in: 10,
+        warm_up: Duration::from_millis(50),
+        window: Duration::from_millis(500),
+        patience: Duration::from_secs(1),
+        seed: 7,
+    };
+    let (progress, _watcher) = unbounded();
+    plan.run(server, &progress).expect("the generator can do its work")
+}
+
+/// Starts a server with a thread for each client; `handle` gets the client's number too.
+fn serve(handle: impl Fn(TcpStream, usize) + Send + Sync + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let handle = Arc::new(handle);
+    thread::spawn(move || {
+        for (number, stream) in listener.incoming().enumerate() {
+            let stream = stream.expect("there are descriptors left");
+            stream.set_nodelay(true).expect("the stream is open");
+            let handle = Arc::clone(&handle);
+            thread::spawn(move || handle(stream, number));
+        }
+    });
+    address
+}
