@@ -4,7 +4,7 @@
 //! in it and what no longer fits.
 //!
 //! ```text
-//! server$ cargo run -p stage-03 --example by_hand -- --workers 1
+//! server$ cargo run -p stage-03 --example pool_by_hand -- --workers 1
 //! a$ nc 127.0.0.1 3000        type hello, and hello comes back
 //! b$ nc 127.0.0.1 3000        type hello: the server says that b waits; it is served when a leaves
 //! ```
