@@ -14,6 +14,8 @@ pub struct Args {
     pub port: u16,
     /// Threads in the pool.
     pub workers: usize,
+    /// Clients that may wait for a thread of the pool.
+    pub max_waiting: usize,
     /// Who hears what a client sends.
     pub mode: Mode,
     /// The longest line, in bytes, its `\n` included.
@@ -41,6 +43,8 @@ pub enum Mode {
 pub enum Flag {
     /// `--workers N`
     Workers,
+    /// `--max-waiting N`
+    MaxWaiting,
     /// `--mode echo|broadcast`
     Mode,
     /// `--max-line BYTES`
@@ -85,6 +89,7 @@ impl Args {
             host: value(matches, "host").unwrap_or_else(|| "127.0.0.1".to_owned()),
             port: value(matches, "port").unwrap_or(3000),
             workers: value::<u16>(matches, "workers").map_or(20, usize::from),
+            max_waiting: value::<u16>(matches, "max-waiting").map_or(4096, usize::from),
             mode: match value::<String>(matches, "mode").as_deref() {
                 Some("echo") => Mode::Echo,
                 _ => Mode::Broadcast,
@@ -130,6 +135,11 @@ fn argument(flag: Flag) -> Arg {
             .value_name("N")
             .value_parser(value_parser!(u16).range(1..=1000))
             .help("Threads in the pool [default: 20]"),
+        Flag::MaxWaiting => Arg::new("max-waiting")
+            .long("max-waiting")
+            .value_name("N")
+            .value_parser(value_parser!(u16))
+            .help("Clients that may wait for a worker; who comes then is refused [default: 4096]"),
         Flag::Mode => Arg::new("mode")
             .long("mode")
             .value_name("MODE")
@@ -183,8 +193,9 @@ fn cores() -> usize {
 mod tests {
     use super::*;
 
-    const ALL: [Flag; 6] = [
+    const ALL: [Flag; 7] = [
         Flag::Workers,
+        Flag::MaxWaiting,
         Flag::Mode,
         Flag::MaxLine,
         Flag::MaxBacklog,
@@ -201,18 +212,18 @@ mod tests {
     fn without_arguments_everything_has_its_default() {
         let args = parse(&ALL, "").unwrap();
         assert_eq!(args.address(), ("127.0.0.1", 3000));
-        assert_eq!((args.workers, args.mode), (20, Mode::Broadcast));
+        assert_eq!((args.workers, args.max_waiting, args.mode), (20, 4096, Mode::Broadcast));
         assert_eq!((args.max_line, args.max_backlog), (65_536, 16_777_216));
         assert_eq!((args.threads, args.client_may_end), (cores(), false));
     }
 
     #[test]
     fn every_flag_is_taken() {
-        let words = "--host ::1 --port 0 --workers 3 --mode echo --max-line 9 --max-backlog 0 \
+        let words = "--host ::1 --port 0 --workers 3 --max-waiting 0 --mode echo --max-line 9 --max-backlog 0 \
                      --threads 2 --client-may-end";
         let args = parse(&ALL, words).unwrap();
         assert_eq!(args.address(), ("::1", 0));
-        assert_eq!((args.workers, args.mode), (3, Mode::Echo));
+        assert_eq!((args.workers, args.max_waiting, args.mode), (3, 0, Mode::Echo));
         assert_eq!((args.max_line, args.max_backlog), (9, 0));
         assert_eq!((args.threads, args.client_may_end), (2, true));
     }

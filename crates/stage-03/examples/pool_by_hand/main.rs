@@ -4,9 +4,10 @@
 //! in it and what no longer fits.
 //!
 //! ```text
-//! server$ cargo run -p stage-03 --example pool_by_hand -- --workers 1
+//! server$ cargo run -p stage-03 --example pool_by_hand -- --workers 1 --max-waiting 1
 //! a$ nc 127.0.0.1 3000        type hello, and hello comes back
 //! b$ nc 127.0.0.1 3000        type hello: the server says that b waits; it is served when a leaves
+//! c$ nc 127.0.0.1 3000        refused, and told at once
 //! ```
 
 mod pool;
@@ -22,19 +23,16 @@ use log::{debug, info, warn};
 
 use crate::pool::{Full, Pool};
 
-/// How many clients may wait for a worker. Whoever comes then is refused, and knows at once.
-const MAX_WAITING: usize = 100;
-
 fn main() -> ExitCode {
     let about = "The echo of stage 03, its thread pool written by hand";
-    let args = Args::parse(about, &[Flag::Workers]);
+    let args = Args::parse(about, &[Flag::Workers, Flag::MaxWaiting]);
     kit::exit_code(run_server(&args))
 }
 
 /// Accepts clients for ever and leaves each of them to the pool.
 fn run_server(args: &Args) -> anyhow::Result<()> {
     let listener = TcpListener::bind(args.address()).with_context(|| args.cannot_listen())?;
-    let pool = Pool::new(args.workers, MAX_WAITING).context("cannot start the workers")?;
+    let pool = Pool::new(args.workers, args.max_waiting).context("cannot start the workers")?;
     kit::listening_on(listener.local_addr()?);
     let mut backoff = Backoff::default();
     loop {
@@ -46,7 +44,7 @@ fn run_server(args: &Args) -> anyhow::Result<()> {
                 match pool.execute(move || handle_client(stream, address)) {
                     Ok(0) => {}
                     Ok(waiting) => info!("clients waiting for a worker: {waiting}"),
-                    Err(Full) => warn!("client refused: {address}: {MAX_WAITING} others wait"),
+                    Err(Full) => warn!("client refused: {address}: too many wait"),
                 }
             }
             Err(error) => thread::sleep(backoff.after(&error)),
