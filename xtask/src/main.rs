@@ -1,6 +1,8 @@
 //! The project's own commands: `cargo xtask --help`.
 
+mod book;
 mod compare;
+mod exercise;
 
 use std::process::ExitCode;
 
@@ -16,12 +18,16 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    Book(book::Options),
     Compare(compare::Options),
+    Exercise(exercise::Options),
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
+        Command::Book(options) => book::run(&options),
         Command::Compare(options) => compare::run(&options),
+        Command::Exercise(options) => Ok(exercise::run(&options)),
     };
     result.unwrap_or_else(|error| {
         anstream::eprintln!("error: {error:#}");

@@ -1,0 +1,132 @@
+//! What a page looks like beyond Markdown: the parts of a transcript's lines are marked, so that a
+//! style sheet can tell them apart, and a method stands at the left margin as a function does.
+
+use std::fmt::Write;
+
+use crate::markdown::{self, Block};
+use crate::transcript::{Parts, Sign};
+
+/// How many colours there are for clients; the next one gets the first again.
+const COLOURS: usize = 4;
+
+/// The page, its transcripts replaced by HTML and its code moved to the left.
+pub fn page(page: &str) -> String {
+    let mut styled = String::with_capacity(page.len());
+    let mut from = 0;
+    for block in markdown::blocks(page) {
+        let replacement = match block.language() {
+            "transcript" => transcript(&block.text),
+            "rust" => match at_the_margin(&block, page) {
+                Some(code) => code,
+                None => continue,
+            },
+            _ => continue,
+        };
+        styled += &page[from..block.range.start];
+        styled += &replacement;
+        from = block.range.end;
+    }
+    styled + &page[from..]
+}
+
+/// The block with its code moved to the left; none if it stands there, or in something else that
+/// its lines are indented for.
+fn at_the_margin(block: &Block, page: &str) -> Option<String> {
+    let lines = || block.text.lines().filter(|line| !line.trim().is_empty());
+    let margin = lines().map(|line| line.len() - line.trim_start().len()).min()?;
+    let is_outermost = page[..block.range.start].ends_with('\n');
+    let fence = page[block.range.clone()].split(|c| c != '`').next()?;
+    if margin == 0 || !is_outermost || fence.is_empty() {
+        return None;
+    }
+    let code: String = block
+        .text
+        .lines()
+        .flat_map(|line| [line.get(margin..).unwrap_or_default(), "\n"])
+        .collect();
+    Some(format!("{fence}{}\n{code}{fence}", block.info))
+}
+
+/// The transcript on one line of HTML: so it stays whole in lists and quotes, and with empty lines.
+fn transcript(text: &str) -> String {
+    let mut html = "<pre class=\"transcript\">".to_owned();
+    let mut clients: Vec<&str> = Vec::new();
+    for line in text.lines() {
+        let Parts { who, sign, text, comment } = Parts::of(line);
+        let of_whom = match who {
+            "" => "nobody".to_owned(),
+            "server" => "server".to_owned(),
+            client => {
+                let index = clients.iter().position(|it| *it == client).unwrap_or(clients.len());
+                if index == clients.len() {
+                    clients.push(client);
+                }
+                format!("client-{}", index % COLOURS + 1)
+            }
+        };
+        let kind = match sign {
+            Some(Sign::Command | Sign::Input) => "typed",
+            Some(Sign::Output) if text.starts_with('(') && text.ends_with(')') => "evidence",
+            _ => "seen",
+        };
+        let sign = sign.map_or("", |sign| match sign {
+            Sign::Command => "$ ",
+            Sign::Input => "> ",
+            Sign::Output => ": ",
+        });
+        html += &format!("<span class=\"line {of_whom}\">");
+        if !who.is_empty() {
+            html += &format!("<b>{}</b>", escaped(&format!("{who}{sign}")));
+        }
+        html += &format!("<span class=\"{kind}\">{}</span>", escaped(text));
+        if !comment.is_empty() {
+            html += &format!("<i>{}</i>", escaped(comment));
+        }
+        html += "&#10;</span>";
+    }
+    html + "</pre>\n"
+}
+
+/// Text that neither HTML nor Markdown finds anything in.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            c if c.is_ascii_punctuation() => {
+                write!(escaped, "&#{};", u32::from(c)).expect("a string takes everything");
+            }
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transcript_is_one_line_whose_parts_are_marked() {
+        let text = "before\n\n```transcript\na$ nc h 1   # x\n\na: (end)\n```\n\nafter\n";
+        let line = "<pre class=\"transcript\">\
+            <span class=\"line client-1\"><b>a&#36; </b><span class=\"typed\">nc h 1</span>\
+            <i>   &#35; x</i>&#10;</span>\
+            <span class=\"line nobody\"><span class=\"seen\"></span>&#10;</span>\
+            <span class=\"line client-1\"><b>a&#58; </b><span class=\"evidence\">&#40;end&#41;\
+            </span>&#10;</span></pre>";
+        assert_eq!(page(text), format!("before\n\n{line}\n\n\nafter\n"));
+    }
+
+    #[test]
+    fn other_blocks_stay_as_they_are() {
+        let text = "```rust\nfn a() {}\n```\n\n- item\n  ```rust\n      b();\n  ```\n";
+        assert_eq!(page(text), text);
+    }
+
+    #[test]
+    fn a_method_moves_to_the_left() {
+        let text = "x\n\n```rust,ignore\n    fn a() {\n\n        b();\n    }\n```\n\ny\n";
+        let moved = "x\n\n```rust,ignore\nfn a() {\n\n    b();\n}\n```\n\ny\n";
+        assert_eq!(page(text), moved);
+    }
+}

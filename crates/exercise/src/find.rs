@@ -1,0 +1,280 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use conformance::{Case, Profile, catalogue};
+use serde::Deserialize;
+use similar::TextDiff;
+
+use crate::cases::CASES;
+
+/// One exercise: a package that a learner changes.
+#[derive(Clone, Debug)]
+pub struct Exercise {
+    /// The name of its folder, which begins with the stage's number: `05-accept`.
+    pub name: String,
+    /// What there is to do, in one line.
+    pub title: String,
+    /// Where it stands.
+    pub directory: PathBuf,
+    /// How it is judged.
+    pub mark: Mark,
+    /// What is known of the stage that it begins with.
+    pub base: Profile,
+}
+
+/// How an exercise is judged: `[package.metadata.exercise]` of its manifest. What `turns` names
+/// has to pass; for the other tables see [`Profile`]: they hold where the work makes a case come
+/// out in another way than for the stage. A key is a case's id, or the beginning of several,
+/// ending in `/`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Mark {
+    /// The stage whose listing is the beginning: `stage-05`.
+    pub base: String,
+    /// The cases that fail in the beginning and have to pass.
+    pub turns: Vec<String>,
+    /// With which signature they fail, where the stage's manifest does not say it.
+    #[serde(default)]
+    pub before: BTreeMap<String, String>,
+    /// Cases that still fail, though with another signature than the stage.
+    #[serde(default)]
+    pub designed: BTreeMap<String, String>,
+    /// Cases that are no longer judged.
+    #[serde(default)]
+    pub info: Vec<String>,
+    /// Cases that no longer apply, and the reason.
+    #[serde(default)]
+    pub not_applicable: BTreeMap<String, String>,
+}
+
+/// No exercise is called that, or more than one.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Unknown {
+    name: String,
+    nearest: Vec<String>,
+}
+
+/// All exercises under `root`, in their order.
+///
+/// # Errors
+/// A folder is not an exercise.
+pub fn find_all(root: &Path) -> anyhow::Result<Vec<Exercise>> {
+    let folder = root.join("crates/exercises");
+    let entries = fs::read_dir(&folder).with_context(|| format!("cannot read {folder:?}"))?;
+    let directories = entries.map(|entry| Ok(entry?.path())).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut exercises = directories
+        .into_iter()
+        .filter(|directory| directory.join("Cargo.toml").exists())
+        .map(|directory| Exercise::read(root, directory))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    exercises.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(exercises)
+}
+
+/// The exercise that is meant by `name`: its name, or a part of it that no other has, as `05` or
+/// `accept`.
+///
+/// # Errors
+/// There is none, or more than one.
+pub fn find<'e>(exercises: &'e [Exercise], name: &str) -> Result<&'e Exercise, Unknown> {
+    const SIMILAR: f64 = 0.7;
+    let wanted = name.strip_prefix("exercise-").unwrap_or(name).to_lowercase();
+    if let Some(exercise) = exercises.iter().find(|exercise| exercise.name == wanted) {
+        return Ok(exercise);
+    }
+    let nearest: Vec<_> =
+        exercises.iter().filter(|exercise| exercise.name.contains(&wanted)).collect();
+    if let [exercise] = nearest.as_slice() {
+        return Ok(exercise);
+    }
+    let names = |exercises: Vec<&Exercise>| {
+        exercises.into_iter().map(|exercise| exercise.name.clone()).collect()
+    };
+    if !wanted.is_empty() && !nearest.is_empty() {
+        return Err(Unknown { name: name.to_owned(), nearest: names(nearest) });
+    }
+    let is_similar = |exercise: &&Exercise| {
+        let word = exercise.name.split_once('-').map_or("", |(_, word)| word);
+        let wanted_word = wanted.trim_start_matches(|c: char| c.is_ascii_digit() || c == '-');
+        strsim::jaro_winkler(&exercise.name, &wanted).max(strsim::jaro_winkler(word, wanted_word))
+            >= SIMILAR
+    };
+    let nearest = exercises.iter().filter(is_similar).collect();
+    Err(Unknown { name: name.to_owned(), nearest: names(nearest) })
+}
+
+impl Exercise {
+    fn read(root: &Path, directory: PathBuf) -> anyhow::Result<Self> {
+        #[derive(Deserialize)]
+        struct Manifest {
+            package: Package,
+        }
+        #[derive(Deserialize)]
+        struct Package {
+            description: String,
+            metadata: Metadata,
+        }
+        #[derive(Deserialize)]
+        struct Metadata {
+            exercise: Mark,
+        }
+        let path = directory.join("Cargo.toml");
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path:?}"))?;
+        let manifest: Manifest =
+            toml::from_str(&text).with_context(|| format!("{path:?} describes no exercise"))?;
+        let Package { description: title, metadata: Metadata { exercise: mark } } =
+            manifest.package;
+        let base = Profile::read(&root.join("crates").join(&mark.base))?;
+        let name = directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Self { name, title, directory, mark, base })
+    }
+
+    /// The package's name, and its program's: `exercise-05-accept`.
+    pub fn package(&self) -> String {
+        format!("exercise-{}", self.name)
+    }
+
+    /// The solution's name as an example of the package: `solution-05-accept`.
+    pub fn solution(&self) -> String {
+        format!("solution-{}", self.name)
+    }
+
+    /// The hints, from a nudge to nearly there.
+    ///
+    /// # Errors
+    /// One cannot be read.
+    pub fn hints(&self) -> anyhow::Result<Vec<String>> {
+        let read = |number| {
+            let path = self.directory.join(format!("hints/{number}.md"));
+            fs::read_to_string(&path).with_context(|| format!("cannot read {path:?}"))
+        };
+        (1..=Self::HINTS).map(read).collect()
+    }
+
+    /// What the solution changes in the stage's listing, as a unified diff.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn solution_diff(&self) -> anyhow::Result<String> {
+        let stage = self.directory.join("../..").join(&self.mark.base).join("src");
+        let read =
+            |path: &Path| fs::read_to_string(path).with_context(|| format!("cannot read {path:?}"));
+        let folder = self.directory.join("solution");
+        let entries = fs::read_dir(&folder).with_context(|| format!("cannot read {folder:?}"))?;
+        let mut names = entries
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect::<io::Result<Vec<_>>>()?;
+        names.sort();
+        let mut text = String::new();
+        for name in names {
+            // What the book marks in a listing is not part of it.
+            let lines = read(&stage.join(&name))?;
+            let lines = lines.split_inclusive('\n').filter(|line| !line.contains("// ANCHOR"));
+            let (old, new) = (lines.collect::<String>(), read(&folder.join(&name))?);
+            let headers = [format!("{}/{name}", self.mark.base), format!("{}/{name}", self.name)];
+            let diff = TextDiff::from_lines(&old, &new);
+            text += &diff.unified_diff().header(&headers[0], &headers[1]).to_string();
+        }
+        Ok(text)
+    }
+
+    /// An entry of the mark about a case that does not exist, if there is one.
+    pub fn unknown_case(&self) -> Option<&str> {
+        let Mark { base: _, turns, before, designed, info, not_applicable } = &self.mark;
+        let keys = turns.iter().chain(info).chain(before.keys());
+        let mut keys = keys.chain(designed.keys()).chain(not_applicable.keys());
+        keys.find(|key| !self.all_cases().any(|case| covers(key, case.id))).map(String::as_str)
+    }
+
+    /// The catalogue, and the exercise's own cases.
+    pub(crate) fn all_cases(&self) -> impl Iterator<Item = &'static Case> {
+        let own = format!("{}/", self.name);
+        catalogue().chain(CASES.iter().filter(move |case| covers(&own, case.id)))
+    }
+
+    /// How many hints each exercise has.
+    pub const HINTS: usize = 3;
+}
+
+impl Mark {
+    /// Whether the case `id` has to pass once the work is done.
+    pub fn turns(&self, id: &str) -> bool {
+        self.turns.iter().any(|key| covers(key, id))
+    }
+
+    /// The entry of [`Mark::before`] for the case `id`.
+    pub(crate) fn before(&self, id: &str) -> Option<&str> {
+        self.before.iter().find(|(key, _)| covers(key, id)).map(|(_, text)| text.as_str())
+    }
+}
+
+/// Whether a manifest's `key` speaks of the case `id`.
+pub(crate) fn covers(key: &str, id: &str) -> bool {
+    key == id || key.ends_with('/') && id.starts_with(key)
+}
+
+impl fmt::Display for Unknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no exercise is called `{}`", self.name)?;
+        match self.nearest.as_slice() {
+            [] => f.write_str("; `cargo xtask exercise list` shows all of them"),
+            names => write!(f, "; did you mean {}?", names.join(" or ")),
+        }
+    }
+}
+
+impl std::error::Error for Unknown {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exercises() -> Vec<Exercise> {
+        let exercise = |name: &str| Exercise {
+            name: name.to_owned(),
+            title: String::new(),
+            directory: PathBuf::new(),
+            mark: toml::from_str("base = 'stage-01'\nturns = ['conc/03', 'echo/']").unwrap(),
+            base: toml::from_str("modes = ['echo']").unwrap(),
+        };
+        ["01-count", "05-accept", "05-fair"].map(exercise).into()
+    }
+
+    fn found(name: &str) -> Result<String, String> {
+        let exercises = exercises();
+        find(&exercises, name).map(|it| it.name.clone()).map_err(|unknown| unknown.to_string())
+    }
+
+    #[test]
+    fn a_name_or_an_unmistakable_part_of_it_is_enough() {
+        for name in ["05-accept", "accept", "exercise-05-accept", "05-a", "Accept"] {
+            assert_eq!(found(name), Ok("05-accept".to_owned()), "{name}");
+        }
+        assert_eq!(found("01"), Ok("01-count".to_owned()));
+    }
+
+    #[test]
+    fn an_unknown_name_is_answered_with_the_nearest() {
+        assert_eq!(
+            found("05").unwrap_err(),
+            "no exercise is called `05`; did you mean 05-accept or 05-fair?"
+        );
+        assert_eq!(
+            found("cuont").unwrap_err(),
+            "no exercise is called `cuont`; did you mean 01-count?"
+        );
+        assert!(found("").unwrap_err().ends_with("`cargo xtask exercise list` shows all of them"));
+        assert!(found("xyzzy").unwrap_err().contains("list"));
+    }
+
+    #[test]
+    fn a_key_is_a_case_or_the_beginning_of_several() {
+        let mark = exercises().remove(0).mark;
+        assert!(mark.turns("conc/03") && mark.turns("echo/01"));
+        assert!(!mark.turns("conc/01") && !mark.turns("conc/031") && !mark.turns("echo"));
+    }
+}

@@ -1,0 +1,204 @@
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use conformance::{Bench, Case, Mode, Profile, Subject, Verdict, judge};
+use procfs::process::Process;
+
+use crate::Exercise;
+use crate::words::Symptom;
+
+/// Runs the cases that say whether an exercise is solved.
+#[derive(Clone, Debug)]
+pub struct Judge {
+    exercise: Exercise,
+    subject: Subject,
+    /// What holds for the cases that have to turn: they pass.
+    turned: Profile,
+    /// What holds for all others: what the base does.
+    others: Profile,
+    seed: u64,
+}
+
+/// What a case says about a program.
+pub struct Judged {
+    /// The case.
+    pub case: &'static Case,
+    /// Whether it is one that has to turn.
+    pub turns: bool,
+    /// The signature with which it fails before the work is done, if it does.
+    pub before: Option<String>,
+    /// What came out.
+    pub verdict: Verdict,
+    /// What a failure looks like from outside.
+    pub(crate) symptom: Option<Symptom>,
+    /// It failed at first, and not when it ran alone.
+    pub(crate) unstable: bool,
+}
+
+/// What all cases say about a program.
+pub struct Report {
+    /// The cases that have to turn, as far as they were run: up to the first that did not.
+    pub turned: Vec<Judged>,
+    /// The other cases; none where one did not turn.
+    pub others: Vec<Judged>,
+}
+
+/// What a report amounts to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Everything turned, and nothing else has changed for the worse.
+    Solved,
+    /// Something has not turned, or no longer works.
+    NotYet,
+    /// A case that has to turn could not be run here, so nothing is known.
+    Unknown,
+}
+
+impl Judge {
+    /// A judge of `program`, which was made for `exercise`. All that is random in the cases follows
+    /// from `seed`.
+    pub fn new(exercise: &Exercise, program: PathBuf, seed: u64) -> Self {
+        let (mark, base) = (&exercise.mark, &exercise.base);
+        let mut others = base.clone();
+        others.designed.extend(mark.designed.clone());
+        others.info.extend(mark.info.iter().cloned());
+        others.not_applicable.extend(mark.not_applicable.clone());
+        let turned = Profile {
+            designed: [].into(),
+            info: [].into(),
+            not_applicable: [].into(),
+            ..base.clone()
+        };
+        let subject = Subject { program, profile: base.clone() };
+        Self { exercise: exercise.clone(), subject, turned, others, seed }
+    }
+
+    /// Runs the cases that have to turn, up to the first that does not. If all do, runs the others.
+    /// `tell` is told when a case is done.
+    pub fn check(&self, tell: impl Fn(&Judged) + Sync) -> Report {
+        let mut report = Report { turned: Vec::new(), others: Vec::new() };
+        for (case, mode) in self.cases(true) {
+            let judged = self.run(case, mode);
+            tell(&judged);
+            let turned = judged.is_good();
+            report.turned.push(judged);
+            if !turned {
+                return report;
+            }
+        }
+        report.others = self.run_others(tell);
+        report
+    }
+
+    /// The cases that apply: those that have to turn, or all others.
+    pub fn cases(&self, turns: bool) -> Vec<(&'static Case, Mode)> {
+        self.exercise
+            .all_cases()
+            .filter(|case| self.exercise.mark.turns(case.id) == turns)
+            .filter_map(|case| Some((case, case.needs.mode(&self.subject.profile.modes)?)))
+            .collect()
+    }
+
+    /// Runs one case. Where its waits do not end it, the deadline does.
+    pub fn run(&self, case: &'static Case, mode: Mode) -> Judged {
+        let (begin, used) = (Instant::now(), children_seconds());
+        let (ended, on_end) = mpsc::channel::<()>();
+        let (outcome, overdue) = thread::scope(|scope| {
+            let guard = scope.spawn(move || {
+                let overdue = on_end.recv_timeout(deadline()) == Err(RecvTimeoutError::Timeout);
+                if overdue {
+                    harness::kill_servers();
+                }
+                overdue
+            });
+            let outcome = (case.run)(&Bench::new(&self.subject, mode, self.seed));
+            drop(ended);
+            (outcome, guard.join().unwrap_or_default())
+        });
+        let load = (children_seconds() - used) / begin.elapsed().as_secs_f64();
+
+        let turns = self.exercise.mark.turns(case.id);
+        let verdict = judge(case, if turns { &self.turned } else { &self.others }, outcome);
+        let symptom = match &verdict {
+            Verdict::Fail(failure) | Verdict::Unexpected(_, Some(failure)) => {
+                Some(if overdue { Symptom::Endless } else { Symptom::of(failure, load) })
+            }
+            _ => None,
+        };
+        let before = self.exercise.mark.before(case.id).or(self.exercise.base.designed(case.id));
+        Judged { case, turns, before: before.map(str::to_owned), verdict, symptom, unstable: false }
+    }
+
+    /// Several at a time, except those that measure. What goes wrong is run again alone: only then
+    /// is it known what it looks like.
+    fn run_others(&self, tell: impl Fn(&Judged) + Sync) -> Vec<Judged> {
+        const AT_A_TIME: usize = 4;
+        let (alone, together): (Vec<_>, Vec<_>) =
+            self.cases(false).into_iter().partition(|(case, _)| case.alone);
+        let waiting = Mutex::new(VecDeque::from(together));
+        let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let run = |(case, mode)| {
+            let judged = self.run(case, mode);
+            tell(&judged);
+            (judged, mode)
+        };
+        let work = || std::iter::from_fn(next).map(run);
+        let judged = thread::scope(|scope| {
+            let workers: Vec<_> =
+                (0..AT_A_TIME).map(|_| scope.spawn(|| work().collect::<Vec<_>>())).collect();
+            // A worker panics where a case does, and that was printed already.
+            workers.into_iter().flat_map(|it| it.join().unwrap_or_default()).collect::<Vec<_>>()
+        });
+        let again = |(first, mode): (Judged, Mode)| match first.is_good() {
+            true => first,
+            false => {
+                let second = self.run(first.case, mode);
+                if second.is_good() { Judged { unstable: true, ..first } } else { second }
+            }
+        };
+        let mut all: Vec<_> = judged.into_iter().map(again).collect();
+        all.extend(alone.into_iter().map(|it| run(it).0));
+        all.sort_by_key(|judged| judged.case.id);
+        all
+    }
+}
+
+impl Judged {
+    /// Whether the verdict is no reason against the work. A case that passes though the stage fails
+    /// it is more than was asked for.
+    pub fn is_good(&self) -> bool {
+        match &self.verdict {
+            Verdict::Unexpected(_, None) => true,
+            Verdict::Inconclusive(_) => !self.turns,
+            verdict => verdict.is_as_expected(),
+        }
+    }
+}
+
+impl Report {
+    /// What it amounts to.
+    pub fn standing(&self) -> Standing {
+        match self.turned.iter().chain(&self.others).find(|judged| !judged.is_good()) {
+            None => Standing::Solved,
+            Some(Judged { verdict: Verdict::Inconclusive(_), .. }) => Standing::Unknown,
+            Some(_) => Standing::NotYet,
+        }
+    }
+}
+
+/// How long one case may take in all. Its waits have bounds of their own, on progress; this one is
+/// for a server that makes progress for ever.
+fn deadline() -> Duration {
+    harness::patience() * 6
+}
+
+/// Processor time that all servers have used which this process has started and which have ended.
+fn children_seconds() -> f64 {
+    // Without it a server that spins is taken for one that hangs.
+    let ticks = Process::myself().and_then(|it| it.stat()).map_or(0, |it| it.cutime + it.cstime);
+    ticks as f64 / procfs::ticks_per_second() as f64
+}

@@ -1,0 +1,159 @@
+//! The exercises themselves are checked: each is complete, each skeleton is its stage's listing and
+//! fails its mark as the stage does, and each solution passes its mark, with everything else as
+//! the stage has it.
+//!
+//! Where somebody learns (there is a file `.exercises.toml`), what stands in `src` is theirs, and
+//! only the solutions are checked.
+//!
+//! Cases of endurance are left to `cargo test -p exercise -- --include-ignored`: they take longer
+//! than all others together, and the stages pass them in every run.
+
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::{Arc, RwLock};
+
+use anyhow::{Context, bail};
+use conformance::Verdict;
+use exercise::{Built, Exercise, Judge, Judged, Part, Progress};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// Cases of endurance.
+const LONG: [&str; 4] = ["close/04", "host/", "res/", "scale/"];
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let trials = match trials(&root) {
+        Ok(trials) => trials,
+        Err(error) => {
+            eprintln!("{error:#}");
+            return ExitCode::FAILURE;
+        }
+    };
+    // Cases wait more than they work.
+    let threads = arguments.test_threads.unwrap_or(4);
+    libtest_mimic::run(&Arguments { test_threads: Some(threads), ..arguments }, trials).exit_code()
+}
+
+fn trials(root: &Path) -> anyhow::Result<Vec<Trial>> {
+    if let Err(error) = harness::kill_servers_on_interrupt() {
+        eprintln!("cannot watch for interrupts: {error}");
+    }
+    let exercises: Vec<_> = exercise::find_all(root)?.into_iter().map(Arc::new).collect();
+    let learning = root.join(Progress::FILE).exists();
+    let parts: &[Part] = if learning { &[Part::Solution] } else { &[Part::Work, Part::Solution] };
+    let programs: Vec<_> =
+        exercises.iter().flat_map(|it| parts.iter().map(move |&part| (&**it, part))).collect();
+    let Built::Programs(programs) = exercise::build(root, &programs)? else {
+        bail!("an exercise does not compile");
+    };
+
+    // Cases that must be alone hold it for writing, all others for reading.
+    let company = Arc::new(RwLock::new(()));
+    let mut trials = Vec::new();
+    for exercise in &exercises {
+        let own = Arc::clone(exercise);
+        trials.push(trial(exercise, "is complete", move || is_complete(&own)));
+        if !learning {
+            let (own, root) = (Arc::clone(exercise), root.to_owned());
+            let run = move || is_the_listing(&own, &root);
+            trials.push(trial(exercise, "is the stage's listing", run));
+        }
+        for &part in parts {
+            let (name, program) = match part {
+                Part::Work => ("skeleton", exercise.package()),
+                Part::Solution => ("solution", exercise.solution()),
+            };
+            let program = programs.get(&program).context("cargo names no program")?;
+            let judge = Judge::new(exercise, program.clone(), fastrand::u64(..1_000_000));
+            let mut cases = judge.cases(true);
+            if part == Part::Solution {
+                cases.extend(judge.cases(false));
+            }
+            for (case, mode) in cases {
+                let (judge, company) = (judge.clone(), Arc::clone(&company));
+                let run = move || {
+                    let _alone = case.alone.then(|| company.write());
+                    let _in_company = (!case.alone).then(|| company.read());
+                    let judged = judge.run(case, mode);
+                    match part {
+                        Part::Work => fails_as_the_stage_does(&judged),
+                        Part::Solution => is_as_it_should_be(&judged),
+                    }
+                };
+                let what = format!("{name}: {} {}", case.id, case.title);
+                let long = LONG.iter().any(|long| case.id.starts_with(long));
+                trials.push(trial(exercise, &what, run).with_ignored_flag(long));
+            }
+        }
+    }
+    Ok(trials)
+}
+
+fn trial(
+    exercise: &Exercise,
+    what: &str,
+    run: impl FnOnce() -> Result<(), String> + Send + 'static,
+) -> Trial {
+    Trial::test(format!("{} {what}", exercise.name), || run().map_err(Failed::from))
+}
+
+/// The learner finds everything: a task, three hints, a mark that speaks of real cases.
+fn is_complete(exercise: &Exercise) -> Result<(), String> {
+    let readme = exercise.directory.join("README.md");
+    let readme = fs::read_to_string(&readme).map_err(|error| format!("{readme:?}: {error}"))?;
+    let hints = exercise.hints().map_err(|error| format!("{error:#}"))?;
+    let short = format!("`cargo xtask exercise check {}`", exercise.name);
+    ensure(readme.contains(&short), || format!("README.md does not say {short}"))?;
+    ensure(readme.lines().count() <= 30, || "README.md is more than a few lines".to_owned())?;
+    ensure(hints.iter().all(|hint| hint.trim().len() > 20), || "a hint is empty".to_owned())?;
+    ensure(exercise.title.len() <= 54, || "the title is too long for the list".to_owned())?;
+    let unknown = exercise.unknown_case();
+    ensure(unknown.is_none(), || format!("the mark speaks of {unknown:?}, which does not exist"))
+}
+
+/// Each line of the stage's listing is in the skeleton, in the same order: the skeleton only adds
+/// lines, and its header is its own.
+fn is_the_listing(exercise: &Exercise, root: &Path) -> Result<(), String> {
+    let lines = |path: &Path| -> Result<Vec<String>, String> {
+        let text = fs::read_to_string(path).map_err(|error| format!("{path:?}: {error}"))?;
+        let is_code = |line: &&str| !line.starts_with("//!") && !line.contains("// ANCHOR");
+        Ok(text.lines().filter(is_code).map(str::to_owned).collect())
+    };
+    let stage = root.join("crates").join(&exercise.mark.base).join("src");
+    for entry in fs::read_dir(&stage).map_err(|error| error.to_string())? {
+        let name = entry.map_err(|error| error.to_string())?.file_name();
+        let mut skeleton = lines(&exercise.directory.join("src").join(&name))?.into_iter();
+        for line in lines(&stage.join(&name))? {
+            ensure(skeleton.any(|it| it == line), || {
+                format!("src/{} lacks, or has in another place: {line}", name.display())
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn fails_as_the_stage_does(judged: &Judged) -> Result<(), String> {
+    let signature = match &judged.verdict {
+        Verdict::Fail(failure) => failure.signature.as_deref(),
+        _ => None,
+    };
+    ensure(signature.is_some() && signature == judged.before.as_deref(), || {
+        format!("it should fail with the signature {:?}, but: {}", judged.before, judged.verdict)
+    })
+}
+
+fn is_as_it_should_be(judged: &Judged) -> Result<(), String> {
+    let good = match &judged.verdict {
+        // The readings need Linux.
+        Verdict::Inconclusive(_) => !cfg!(target_os = "linux"),
+        Verdict::Pass => true,
+        verdict => verdict.is_as_expected() && !judged.turns,
+    };
+    ensure(good, || judged.verdict.to_string())
+}
+
+fn ensure(condition: bool, failure: impl FnOnce() -> String) -> Result<(), String> {
+    if condition { Ok(()) } else { Err(failure()) }
+}

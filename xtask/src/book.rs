@@ -1,0 +1,119 @@
+//! `cargo xtask book`: the book, built, served and checked.
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, bail, ensure};
+
+/// The mdBook that is installed where there is none; any of its series will do.
+const VERSION: &str = "0.5.4";
+const SERIES: &str = "mdbook v0.5.";
+
+/// Where the book is served. 3000 is the servers' port.
+const ADDRESS: [&str; 4] = ["--hostname", "127.0.0.1", "--port", "3080"];
+
+/// Builds the book and serves it on http://127.0.0.1:3080/, again after each change.
+///
+/// It needs an mdBook 0.5: the one on PATH, or one under target/tools, which is installed there at
+/// the first use (about a minute).
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    action: Option<Action>,
+}
+
+#[derive(clap::Subcommand)]
+enum Action {
+    /// Build it into target/book
+    Build,
+    /// Serve it, and open it in a browser
+    Open,
+    /// Build it and check includes, anchors, diffs, links, and that no page asks the network
+    Check,
+    /// Write the generated diffs between the stages anew
+    Generate,
+}
+
+/// Does what `options` say.
+///
+/// # Errors
+///
+/// mdBook cannot be run or installed, or ends with a failure; a file cannot be written.
+pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    match options.action {
+        None => serve(&[]),
+        Some(Action::Open) => serve(&["--open"]),
+        Some(Action::Build) => {
+            let status = mdbook()?.arg("build").status().context("cannot run mdBook")?;
+            ensure!(status.success(), "the book does not build");
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(Action::Check) => check(),
+        Some(Action::Generate) => {
+            ::book::diffs::write(::book::root()).context("cannot write the diffs")?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn serve(arguments: &[&str]) -> anyhow::Result<ExitCode> {
+    let mut command = mdbook()?;
+    let status = command.arg("serve").args(ADDRESS).args(arguments).status();
+    ensure!(status.context("cannot run mdBook")?.success(), "mdBook has failed");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints what is wrong with the book, its transcripts excepted: `cargo test -p book` plays those.
+fn check() -> anyhow::Result<ExitCode> {
+    let root = ::book::root();
+    let mut wrong: Vec<String> =
+        ::book::sources::problems(root)?.iter().map(ToString::to_string).collect();
+    for file in ::book::diffs::stale(root)? {
+        wrong.push(format!("{}: not current: cargo xtask book generate", file.display()));
+    }
+    let output = mdbook()?.arg("build").stderr(Stdio::piped()).output();
+    let output = output.context("cannot run mdBook")?;
+    let messages = String::from_utf8_lossy(&output.stderr);
+    eprint!("{messages}");
+    ensure!(output.status.success(), "the book does not build");
+    // mdBook goes on after an include that leads nowhere or a tag that nobody closes.
+    let is_warning = |line: &&str| line.contains("WARN") || line.contains("ERROR");
+    wrong.extend(messages.lines().filter(is_warning).map(str::to_owned));
+    let built = root.join("target/book");
+    wrong.extend(::book::html::problems(&built)?.iter().map(ToString::to_string));
+    for problem in &wrong {
+        anstream::eprintln!("{problem}");
+    }
+    match wrong.len() {
+        0 => Ok(ExitCode::SUCCESS),
+        1 => bail!("the book has a problem"),
+        count => bail!("the book has {count} problems"),
+    }
+}
+
+/// An mdBook of the right series, to be run on the book.
+fn mdbook() -> anyhow::Result<Command> {
+    let tools = ::book::root().join("target/tools");
+    let own = tools.join("bin").join(format!("mdbook{}", std::env::consts::EXE_SUFFIX));
+    let found = [PathBuf::from("mdbook"), own.clone()].into_iter().find(is_of_the_series);
+    let program = match found {
+        Some(program) => program,
+        None => {
+            anstream::eprintln!("no mdBook 0.5 on PATH: installing {VERSION} under target/tools");
+            let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+            let mut install = Command::new(cargo);
+            install.args(["install", "mdbook", "--version", VERSION, "--locked", "--debug"]);
+            let status = install.arg("--root").arg(&tools).status().context("cannot run cargo")?;
+            ensure!(status.success(), "mdBook cannot be installed");
+            own
+        }
+    };
+    let mut command = Command::new(program);
+    command.current_dir(::book::root().join("book"));
+    Ok(command)
+}
+
+fn is_of_the_series(program: &PathBuf) -> bool {
+    let output = Command::new(program).arg("--version").stderr(Stdio::null()).output();
+    output.is_ok_and(|output| output.stdout.starts_with(SERIES.as_bytes()))
+}
