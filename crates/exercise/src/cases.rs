@@ -122,8 +122,7 @@ fn a_client_above_the_limit_is_refused(bench: &Bench<'_>) -> Outcome {
 /// The only worker serves A; B and C wait. D is told that the queue is full. Then A leaves, and B
 /// is served; E finds room in the queue.
 fn a_client_beyond_the_queue_is_refused(bench: &Bench<'_>) -> Outcome {
-    let mut command = bench.command(0);
-    let server = Server::start(command.args(["--workers", "1"]).env("MAX_WAITING", "2"))?;
+    let server = bench.start_with(&["--workers", "1", "--max-waiting", "2"])?;
     let mut a = server.connect("a")?;
     a.exchange(HELLO, HELLO).require("a client is served while a worker is free")?;
     let [mut b, mut c] = [server.connect("b")?, server.connect("c")?];
@@ -144,8 +143,7 @@ fn a_client_beyond_the_queue_is_refused(bench: &Bench<'_>) -> Outcome {
 
 /// Nobody may wait. A is served nevertheless, since a worker is free, and B is refused.
 fn without_a_queue_a_free_worker_serves(bench: &Bench<'_>) -> Outcome {
-    let mut command = bench.command(0);
-    let server = Server::start(command.args(["--workers", "1"]).env("MAX_WAITING", "0"))?;
+    let server = bench.start_with(&["--workers", "1", "--max-waiting", "0"])?;
     let mut a = server.connect("a")?;
     a.exchange(HELLO, HELLO).require("a client is served while a worker is free")?;
     must_be_refused(&server, "b")?;

@@ -243,7 +243,10 @@ async fn write(mut stream: OwnedWriteHalf, mut queued: Queued) -> io::Result<()>
 async fn read(reader: &mut OwnedReadHalf) -> io::Result<Vec<u8>> {
     reader.readable().await?;
     let mut received = Vec::with_capacity(BUFFER);
-    reader.read_buf(&mut received).await?;
+    if reader.read_buf(&mut received).await? == 0 {
+        // The kernel tells of a reset once, and may have told the writer: that is no end of input.
+        reader.peer_addr()?;
+    }
     Ok(received)
 }
 

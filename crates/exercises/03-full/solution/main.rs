@@ -1,13 +1,12 @@
 //! Exercise 03-full: stage 03, which refuses whoever comes when its queue is full.
 //!
 //! ```text
-//! server$ MAX_WAITING=1 cargo run -p exercise-03-full --example solution-03-full -- --workers 1
+//! server$ cargo run -p exercise-03-full --example solution-03-full -- --workers 1 --max-waiting 1
 //! a$ nc 127.0.0.1 3000        type hello, and hello comes back
 //! b$ nc 127.0.0.1 3000        type hello: it is served when a leaves
 //! c$ nc 127.0.0.1 3000        is told that the queue is full, and the connection ends
 //! ```
 
-use std::env;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::ExitCode;
@@ -19,7 +18,7 @@ use log::{debug, info};
 use threadpool::ThreadPool;
 
 fn main() -> ExitCode {
-    let args = Args::parse(env!("CARGO_PKG_DESCRIPTION"), &[Flag::Workers]);
+    let args = Args::parse(env!("CARGO_PKG_DESCRIPTION"), &[Flag::Workers, Flag::MaxWaiting]);
     kit::exit_code(run_server(&args))
 }
 
@@ -35,7 +34,7 @@ fn run_server(args: &Args) -> anyhow::Result<()> {
             Ok((stream, address)) => {
                 backoff.reset();
                 info!("connection from {address}");
-                if pool.active_count() + pool.queued_count() >= args.workers + max_waiting() {
+                if pool.active_count() + pool.queued_count() >= args.workers + args.max_waiting {
                     refuse(stream, address);
                     continue;
                 }
@@ -51,14 +50,9 @@ fn run_server(args: &Args) -> anyhow::Result<()> {
     }
 }
 
-/// How many clients may wait for a worker: 10,000, or what the environment says.
-fn max_waiting() -> usize {
-    env::var("MAX_WAITING").ok().and_then(|number| number.parse().ok()).unwrap_or(10_000)
-}
-
 /// Tells a client that the queue is full, and closes its connection.
 fn refuse(mut stream: TcpStream, address: SocketAddr) {
-    info!("client refused: {address}: {} wait", max_waiting());
+    info!("client refused: {address}: the queue is full");
     // So short a line finds room in the kernel: no client can make this wait. It fails where the
     // client has gone already.
     let _ = stream.write_all(b"the queue is full: try again later\n");

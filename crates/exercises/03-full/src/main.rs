@@ -1,13 +1,12 @@
 //! Exercise 03-full: stage 03, to refuse whoever comes when its queue is full.
 //!
 //! ```text
-//! server$ MAX_WAITING=1 cargo run -p exercise-03-full -- --workers 1
+//! server$ cargo run -p exercise-03-full -- --workers 1 --max-waiting 1
 //! a$ nc 127.0.0.1 3000        type hello, and hello comes back
 //! b$ nc 127.0.0.1 3000        type hello: it is served when a leaves
 //! c$ nc 127.0.0.1 3000        is told that the queue is full, and the connection ends
 //! ```
 
-use std::env;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::ExitCode;
@@ -19,7 +18,7 @@ use log::{debug, info};
 use threadpool::ThreadPool;
 
 fn main() -> ExitCode {
-    let args = Args::parse(env!("CARGO_PKG_DESCRIPTION"), &[Flag::Workers]);
+    let args = Args::parse(env!("CARGO_PKG_DESCRIPTION"), &[Flag::Workers, Flag::MaxWaiting]);
     kit::exit_code(run_server(&args))
 }
 
@@ -35,7 +34,7 @@ fn run_server(args: &Args) -> anyhow::Result<()> {
             Ok((stream, address)) => {
                 backoff.reset();
                 info!("connection from {address}");
-                // todo: with max_waiting() clients in the queue, tell this one so, and close its
+                // todo: with args.max_waiting clients in the queue, tell this one so, and close its
                 // connection.
                 let serve = move || handle_client(stream, address);
                 pool.execute(serve);
@@ -47,12 +46,6 @@ fn run_server(args: &Args) -> anyhow::Result<()> {
             Err(error) => thread::sleep(backoff.after(&error)),
         }
     }
-}
-
-/// How many clients may wait for a worker: 10,000, or what the environment says.
-#[allow(dead_code)] // todo: use it, and remove this line.
-fn max_waiting() -> usize {
-    env::var("MAX_WAITING").ok().and_then(|number| number.parse().ok()).unwrap_or(10_000)
 }
 
 /// Serves one client until it leaves. Its errors end here: they are this client's alone.

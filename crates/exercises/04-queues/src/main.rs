@@ -27,8 +27,8 @@ use socket2::SockRef;
 const LISTEN_BACKLOG: i32 = 4096;
 
 fn main() -> ExitCode {
-    // todo: take Flag::MaxBacklog, too: the bound of a client's queue, in bytes.
-    let args = Args::parse(env!("CARGO_PKG_DESCRIPTION"), &[Flag::Mode, Flag::MaxLine]);
+    let flags = [Flag::Mode, Flag::MaxLine, Flag::MaxBacklog];
+    let args = Args::parse(env!("CARGO_PKG_DESCRIPTION"), &flags);
     kit::exit_code(run_server(&args))
 }
 
@@ -198,7 +198,8 @@ impl Server {
     /// Writes to one client after the other. A client that does not read puts the loop to sleep
     /// here, and with it everyone else.
     fn broadcast(&mut self, lines: &[u8]) {
-        // todo: queue the lines, write what the kernel takes, and disconnect who is too far behind.
+        // todo: queue the lines, write what the kernel takes, and disconnect whoever is more than
+        // args.max_backlog bytes behind.
         self.clients.retain(|token, client| match client.stream.write_all(lines) {
             Ok(()) => true,
             Err(error) => {
