@@ -4,176 +4,95 @@ use harness::kernel::Socket;
 use harness::{Cause, Client, End, Part, Server, Stuck, play};
 
 use crate::history::{Faults, Hearing, Owed, Talk};
-use crate::{Bench, Case, Failure, Finding, Needs, Outcome, Problem, Require, ensure, passed};
+use crate::{Bench, Case, Failure, Finding, Outcome, Problem, Require, ensure, passed};
 
 pub(crate) const CASES: &[Case] = &[
-    Case {
-        id: "bcast/01",
-        title: "everyone but the sender",
-        why: "What a broadcast is.",
-        needs: Needs::Broadcast,
-        alone: false,
-        run: everyone_but_the_sender,
-    },
-    Case {
-        id: "bcast/02",
-        title: "alone",
-        why: "A line that nobody is there to hear is no error, and nobody's later.",
-        needs: Needs::Broadcast,
-        alone: false,
-        run: alone,
-    },
-    Case {
-        id: "bcast/03",
-        title: "exactly once, in each sender's order",
-        why: "With many senders at once, buffers are shared and writes are cut: nothing may get \
-              lost, mixed or repeated.",
-        needs: Needs::Broadcast,
-        alone: false,
-        run: exactly_once_in_each_senders_order,
-    },
-    Case {
-        id: "bcast/04",
-        title: "join while talk is going on",
-        why: "The set of clients changes while lines are sent to it. Whoever is in hears all, and \
-              nobody hears the end of a line.",
-        needs: Needs::Broadcast,
-        alone: false,
-        run: join_while_talk_is_going_on,
-    },
-    Case {
-        id: "bcast/05",
-        title: "leave while talk is going on",
-        why: "The set of clients changes while lines are sent to it. Those who stay lose nothing.",
-        needs: Needs::Broadcast,
-        alone: false,
-        run: leave_while_talk_is_going_on,
-    },
-    Case {
-        id: "bcast/06",
-        title: "speak after somebody left",
-        why: "A client who was not removed is a ghost: the next write to it fails, or goes to \
-              whoever got its descriptor.",
-        needs: Needs::Broadcast,
-        alone: false,
-        run: speak_after_somebody_left,
-    },
-    Case {
-        id: "bcast/07",
-        title: "speak after somebody was reset",
-        why: "The write to a client who is gone fails: that is its trouble, not the speaker's.",
-        needs: Needs::Broadcast,
-        alone: false,
-        run: speak_after_somebody_was_reset,
-    },
-    Case {
-        id: "bcast/08",
-        title: "slow reader stalls no one",
-        why: "Head-of-line blocking: who writes to one client after the other waits for the \
-              slowest.",
-        needs: Needs::Broadcast,
-        alone: true,
-        run: slow_reader_stalls_no_one,
-    },
-    Case {
-        id: "bcast/09",
-        title: "backlog policy",
-        why: "What a slow reader has not read is kept for it in memory: somewhere that must end.",
-        needs: Needs::Broadcast,
-        alone: true,
-        run: backlog_policy,
-    },
-    Case {
-        id: "bcast/10",
-        title: "slow but within the limit",
-        why: "Whoever is behind a little gets everything: a limit of zero would keep memory small, \
-              too.",
-        needs: Needs::Broadcast,
-        alone: false,
-        run: slow_but_within_the_limit,
-    },
-    Case {
-        id: "bcast/11",
-        title: "sender who never reads",
-        why: "To be sent from, a client need not be writable: it is the receivers who are waited \
-              for.",
-        needs: Needs::Broadcast,
-        alone: false,
-        run: sender_who_never_reads,
-    },
-    Case {
-        id: "bcast/12",
-        title: "lines stay whole",
-        why: "A read returns a chunk, not a line: relayed at once, two speakers' lines mix.",
-        needs: Needs::Broadcast,
-        alone: false,
-        run: lines_stay_whole,
-    },
-    Case {
-        id: "bcast/13",
-        title: "last line without newline",
-        why: "Relayed without its end, it is glued to the next speaker's line.",
-        needs: Needs::Broadcast,
-        alone: false,
-        run: last_line_without_newline,
-    },
-    Case {
-        id: "bcast/14",
-        title: "odd lines",
-        why: "A line is bytes up to `\\n`: not text, not trimmed, and not without its end.",
-        needs: Needs::Broadcast,
-        alone: false,
-        run: odd_lines,
-    },
-    Case {
-        id: "bcast/15",
-        title: "line length at the limit and over",
-        why: "Who keeps a line until it ends must not keep a line that never does.",
-        needs: Needs::Broadcast,
-        alone: true,
-        run: line_length_at_the_limit_and_over,
-    },
-    Case {
-        id: "bcast/16",
-        title: "text is only text",
-        why: "A command in the stream is a switch that anybody can reach.",
-        needs: Needs::Broadcast,
-        alone: false,
-        run: text_is_only_text,
-    },
-    Case {
-        id: "bcast/17",
-        title: "end of input is leaving",
-        why: "Half-close must mean one thing in a chat: a last word, and what is owed, and goodbye.",
-        needs: Needs::Broadcast,
-        alone: false,
-        run: end_of_input_is_leaving,
-    },
-    Case {
-        id: "bcast/18",
-        title: "END ends the server, if asked to",
-        why: "An option, off by default; and it is a stop in order, not a crash.",
-        needs: Needs::Broadcast,
-        alone: false,
-        run: end_ends_the_server_if_asked_to,
-    },
-    Case {
-        id: "bcast/19",
-        title: "a burst expels nobody who reads",
-        why: "All are behind for a moment when all speak at once: that is no slow reader.",
-        needs: Needs::Broadcast,
-        alone: true,
-        run: a_burst_expels_nobody_who_reads,
-    },
-    Case {
-        id: "bcast/20",
-        title: "leaver who is behind",
-        why: "What a leaver is owed may be more than the kernel takes at once: it waits for its end \
-              until it has got the rest.",
-        needs: Needs::Broadcast,
-        alone: false,
-        run: leaver_who_is_behind,
-    },
+    Case::broadcast("bcast/01", "everyone but the sender", everyone_but_the_sender)
+        .why("What a broadcast is.")
+        .from_outside(),
+    Case::broadcast("bcast/02", "alone", alone)
+        .why("A line that nobody is there to hear is no error, and nobody's later."),
+    Case::broadcast(
+        "bcast/03",
+        "exactly once, in each sender's order",
+        exactly_once_in_each_senders_order,
+    )
+    .why(
+        "With many senders at once, buffers are shared and writes are cut: nothing may get \
+         lost, mixed or repeated.",
+    )
+    .from_outside(),
+    Case::broadcast("bcast/04", "join while talk is going on", join_while_talk_is_going_on)
+        .why(
+            "The set of clients changes while lines are sent to it. Whoever is in hears all, and \
+             nobody hears the end of a line.",
+        )
+        .from_outside(),
+    Case::broadcast("bcast/05", "leave while talk is going on", leave_while_talk_is_going_on)
+        .why("The set of clients changes while lines are sent to it. Those who stay lose nothing.")
+        .from_outside(),
+    Case::broadcast("bcast/06", "speak after somebody left", speak_after_somebody_left)
+        .why(
+            "A client who was not removed is a ghost: the next write to it fails, or goes to \
+             whoever got its descriptor.",
+        )
+        .from_outside(),
+    Case::broadcast("bcast/07", "speak after somebody was reset", speak_after_somebody_was_reset)
+        .why("The write to a client who is gone fails: that is its trouble, not the speaker's."),
+    Case::broadcast("bcast/08", "slow reader stalls no one", slow_reader_stalls_no_one)
+        .why(
+            "Head-of-line blocking: who writes to one client after the other waits for the \
+             slowest.",
+        )
+        .alone(),
+    Case::broadcast("bcast/09", "backlog policy", backlog_policy)
+        .why("What a slow reader has not read is kept for it in memory: somewhere that must end.")
+        .alone(),
+    Case::broadcast("bcast/10", "slow but within the limit", slow_but_within_the_limit).why(
+        "Whoever is behind a little gets everything: a limit of zero would keep memory small, \
+         too.",
+    ),
+    Case::broadcast("bcast/11", "sender who never reads", sender_who_never_reads).why(
+        "To be sent from, a client need not be writable: it is the receivers who are waited \
+         for.",
+    ),
+    Case::broadcast("bcast/12", "lines stay whole", lines_stay_whole)
+        .why("A read returns a chunk, not a line: relayed at once, two speakers' lines mix."),
+    Case::broadcast("bcast/13", "last line without newline", last_line_without_newline)
+        .why("Relayed without its end, it is glued to the next speaker's line.")
+        .from_outside(),
+    Case::broadcast("bcast/14", "odd lines", odd_lines)
+        .why("A line is bytes up to `\\n`: not text, not trimmed, and not without its end.")
+        .from_outside(),
+    Case::broadcast(
+        "bcast/15",
+        "line length at the limit and over",
+        line_length_at_the_limit_and_over,
+    )
+    .why("Who keeps a line until it ends must not keep a line that never does.")
+    .alone(),
+    Case::broadcast("bcast/16", "text is only text", text_is_only_text)
+        .why("A command in the stream is a switch that anybody can reach.")
+        .from_outside(),
+    Case::broadcast("bcast/17", "end of input is leaving", end_of_input_is_leaving).why(
+        "Half-close must mean one thing in a chat: a last word, and what is owed, and \
+         goodbye.",
+    ),
+    Case::broadcast(
+        "bcast/18",
+        "END ends the server, if asked to",
+        end_ends_the_server_if_asked_to,
+    )
+    .why("An option, off by default; and it is a stop in order, not a crash.")
+    .with_flags(),
+    Case::broadcast("bcast/19", "a burst expels nobody who reads", a_burst_expels_nobody_who_reads)
+        .why("All are behind for a moment when all speak at once: that is no slow reader.")
+        .from_outside()
+        .alone(),
+    Case::broadcast("bcast/20", "leaver who is behind", leaver_who_is_behind).why(
+        "What a leaver is owed may be more than the kernel takes at once: it waits for its \
+         end until it has got the rest.",
+    ),
 ];
 
 const KIB: usize = 1024;

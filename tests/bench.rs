@@ -38,7 +38,7 @@ impl<'s> Bench<'s> {
 
     /// The server's program without any argument.
     pub fn bare_command(&self) -> Command {
-        Command::new(&self.subject.program)
+        Command::new(self.command(0).get_program())
     }
 
     /// Starts the server.

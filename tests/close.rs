@@ -6,69 +6,27 @@ use std::net::SocketAddr;
 use harness::kernel::{self, Socket};
 use harness::{Client, End, Server, Signal, play};
 
-use crate::{
-    Bench, Case, Failure, Finding, Mode, Needs, Outcome, Problem, Require, ensure, passed,
-};
+use crate::{Bench, Case, Failure, Finding, Mode, Outcome, Problem, Require, ensure, passed};
 
 pub(crate) const CASES: &[Case] = &[
-    Case {
-        id: "close/01",
-        title: "RST from an idle client",
-        why: "The first error of the real world.",
-        needs: Needs::Any,
-        alone: false,
-        run: rst_from_an_idle_client,
-    },
-    Case {
-        id: "close/02",
-        title: "FIN, then RST",
-        why: "The client is gone for good before the server sees that it leaves: to ask for its \
-              address then, for the log, is an error.",
-        needs: Needs::Any,
-        alone: false,
-        run: fin_then_rst,
-    },
-    Case {
-        id: "close/03",
-        title: "connect, send and RST before accept",
-        why: "What is accepted may be gone already.",
-        needs: Needs::Any,
-        alone: false,
-        run: rst_before_accept,
-    },
-    Case {
-        id: "close/04",
-        title: "storm of 1,000 RST and 1,000 FIN",
-        why: "A descriptor lost with each client is a server that stops after the thousandth.",
-        needs: Needs::Any,
-        alone: false,
-        run: storm,
-    },
-    Case {
-        id: "close/05",
-        title: "RST with output queued",
-        why: "The error comes from write, and in a broadcast on behalf of somebody else.",
-        needs: Needs::Any,
-        alone: false,
-        run: rst_with_output_queued,
-    },
-    Case {
-        id: "close/06",
-        title: "RST in the middle of a line",
-        why: "Half a line is nobody's line: nobody hears it, nor is it glued to the next one.",
-        needs: Needs::Any,
-        alone: false,
-        run: rst_in_the_middle_of_a_line,
-    },
-    Case {
-        id: "close/07",
-        title: "the server's own close",
-        why: "To close a socket with bytes unread sends RST, which destroys what is still on its \
-              way to the client.",
-        needs: Needs::Broadcast,
-        alone: false,
-        run: the_servers_own_close,
-    },
+    Case::any("close/01", "RST from an idle client", rst_from_an_idle_client)
+        .why("The first error of the real world."),
+    Case::any("close/02", "FIN, then RST", fin_then_rst).why(
+        "The client is gone for good before the server sees that it leaves: to ask for its \
+         address then, for the log, is an error.",
+    ),
+    Case::any("close/03", "connect, send and RST before accept", rst_before_accept)
+        .why("What is accepted may be gone already."),
+    Case::any("close/04", "storm of 1,000 RST and 1,000 FIN", storm)
+        .why("A descriptor lost with each client is a server that stops after the thousandth."),
+    Case::any("close/05", "RST with output queued", rst_with_output_queued)
+        .why("The error comes from write, and in a broadcast on behalf of somebody else."),
+    Case::any("close/06", "RST in the middle of a line", rst_in_the_middle_of_a_line)
+        .why("Half a line is nobody's line: nobody hears it, nor is it glued to the next one."),
+    Case::broadcast("close/07", "the server's own close", the_servers_own_close).why(
+        "To close a socket with bytes unread sends RST, which destroys what is still on its \
+         way to the client.",
+    ),
 ];
 
 const HELLO: &[u8] = b"hello\n";

@@ -2,76 +2,45 @@
 
 use harness::{Cause, Client, Flood, kernel, play};
 
-use crate::{Bench, Case, Failure, Needs, Outcome, Problem, Require, ensure, passed};
+use crate::{Bench, Case, Failure, Outcome, Problem, Require, ensure, passed};
 
 pub(crate) const CASES: &[Case] = &[
-    Case {
-        id: "conc/01",
-        title: "second client while the first is silent",
-        why: "Why threads: the only thread sleeps in recv on the first client's socket.",
-        needs: Needs::Echo,
-        alone: false,
-        run: second_client_while_the_first_is_silent,
-    },
-    Case {
-        id: "conc/02",
-        title: "client 21",
-        why: "A pool is a limit, and the client who waits cannot see it.",
-        needs: Needs::Echo,
-        alone: false,
-        run: client_21,
-    },
-    Case {
-        id: "conc/03",
-        title: "an echo needs nobody else",
-        why: "The designed flaw of stage 05: its loop sleeps in accept.",
-        needs: Needs::Echo,
-        alone: false,
-        run: an_echo_needs_nobody_else,
-    },
-    Case {
-        id: "conc/04",
-        title: "silent clients stall nobody",
-        why: "Most clients are silent most of the time.",
-        needs: Needs::Echo,
-        alone: false,
-        run: silent_clients_stall_nobody,
-    },
-    Case {
-        id: "conc/05",
-        title: "integrity under concurrency",
-        why: "A buffer that two clients share passes every test with one of them.",
-        needs: Needs::Echo,
-        alone: false,
-        run: integrity_under_concurrency,
-    },
-    Case {
-        id: "conc/06",
-        title: "a flooder starves nobody",
-        why: "Who reads from a client until nothing is left reads for ever from one that sends fast \
-              enough: fairness takes a budget.",
-        needs: Needs::Echo,
-        alone: false,
-        run: a_flooder_starves_nobody,
-    },
-    Case {
-        id: "conc/07",
-        title: "clients cost no thread each",
-        why: "Threads are what bounds the machine: each has a stack, and the kernel has to choose \
-              among all of them.",
-        needs: Needs::Echo,
-        alone: false,
-        run: clients_cost_no_thread_each,
-    },
-    Case {
-        id: "conc/08",
-        title: "a line need not wait for a thousand",
-        why: "The same budget among lines: whoever is ready has a turn before somebody else has the \
-              next.",
-        needs: Needs::Broadcast,
-        alone: false,
-        run: a_line_need_not_wait_for_a_thousand,
-    },
+    Case::echo(
+        "conc/01",
+        "second client while the first is silent",
+        second_client_while_the_first_is_silent,
+    )
+    .why("Why threads: the only thread sleeps in recv on the first client's socket.")
+    .from_outside(),
+    Case::echo("conc/02", "client 21", client_21)
+        .why("A pool is a limit, and the client who waits cannot see it."),
+    Case::echo("conc/03", "an echo needs nobody else", an_echo_needs_nobody_else)
+        .why("The designed flaw of stage 05: its loop sleeps in accept."),
+    Case::echo("conc/04", "silent clients stall nobody", silent_clients_stall_nobody)
+        .why("Most clients are silent most of the time.")
+        .from_outside(),
+    Case::echo("conc/05", "integrity under concurrency", integrity_under_concurrency)
+        .why("A buffer that two clients share passes every test with one of them.")
+        .from_outside(),
+    Case::echo("conc/06", "a flooder starves nobody", a_flooder_starves_nobody)
+        .why(
+            "Who reads from a client until nothing is left reads for ever from one that sends \
+             fast enough: fairness takes a budget.",
+        )
+        .from_outside(),
+    Case::echo("conc/07", "clients cost no thread each", clients_cost_no_thread_each).why(
+        "Threads are what bounds the machine: each has a stack, and the kernel has to choose \
+         among all of them.",
+    ),
+    Case::broadcast(
+        "conc/08",
+        "a line need not wait for a thousand",
+        a_line_need_not_wait_for_a_thousand,
+    )
+    .why(
+        "The same budget among lines: whoever is ready has a turn before somebody else has \
+         the next.",
+    ),
 ];
 
 const HELLO: &[u8] = b"hello\n";

@@ -2,77 +2,40 @@
 
 use harness::play;
 
-use crate::{Bench, Case, Failure, Needs, Outcome, Problem, Require, ensure, passed};
+use crate::{Bench, Case, Failure, Outcome, Problem, Require, ensure, passed};
 
 pub(crate) const CASES: &[Case] = &[
-    Case {
-        id: "echo/01",
-        title: "smoke",
-        why: "If this fails, nothing else means anything.",
-        needs: Needs::Echo,
-        alone: false,
-        run: smoke,
-    },
-    Case {
-        id: "echo/02",
-        title: "every byte value",
-        why: "Bytes are not text: `BufRead::lines` fails on what is no UTF-8, and whoever reads \
-              line by line waits for the newline of the last one.",
-        needs: Needs::Echo,
-        alone: false,
-        run: every_byte_value,
-    },
-    Case {
-        id: "echo/03",
-        title: "one byte per segment",
-        why: "TCP is a stream: a read returns what has arrived, not what was sent.",
-        needs: Needs::Echo,
-        alone: false,
-        run: one_byte_per_segment,
-    },
-    Case {
-        id: "echo/04",
-        title: "pipelining",
-        why: "One read may return many messages, and the end of it may cut one in two.",
-        needs: Needs::Echo,
-        alone: false,
-        run: pipelining,
-    },
-    Case {
-        id: "echo/05",
-        title: "16 MiB, reading while writing",
-        why: "A byte lost, doubled or changed at the edge of some buffer: only a long stream shows \
-              it, and only if its bytes are compared, not counted.",
-        needs: Needs::Echo,
-        alone: false,
-        run: reading_while_writing,
-    },
-    Case {
-        id: "echo/06",
-        title: "writer who does not read",
-        why: "Back-pressure: a server that takes what it cannot send on pays with its memory, one \
-              that drops it corrupts the stream. So it has to wait, and the client, too: only the \
-              client can break this deadlock, by reading.",
-        needs: Needs::Echo,
-        alone: false,
-        run: writer_who_does_not_read,
-    },
-    Case {
-        id: "echo/07",
-        title: "half-close",
-        why: "The end of input is not the end of output: what is owed comes first.",
-        needs: Needs::Echo,
-        alone: false,
-        run: half_close,
-    },
-    Case {
-        id: "echo/08",
-        title: "half-close with nothing sent",
-        why: "A client that never spoke is told the end, too.",
-        needs: Needs::Echo,
-        alone: false,
-        run: half_close_with_nothing_sent,
-    },
+    Case::echo("echo/01", "smoke", smoke)
+        .why("If this fails, nothing else means anything.")
+        .from_outside(),
+    Case::echo("echo/02", "every byte value", every_byte_value)
+        .why(
+            "Bytes are not text: `BufRead::lines` fails on what is no UTF-8, and whoever reads \
+             line by line waits for the newline of the last one.",
+        )
+        .from_outside(),
+    Case::echo("echo/03", "one byte per segment", one_byte_per_segment)
+        .why("TCP is a stream: a read returns what has arrived, not what was sent.")
+        .from_outside(),
+    Case::echo("echo/04", "pipelining", pipelining)
+        .why("One read may return many messages, and the end of it may cut one in two.")
+        .from_outside(),
+    Case::echo("echo/05", "16 MiB, reading while writing", reading_while_writing)
+        .why(
+            "A byte lost, doubled or changed at the edge of some buffer: only a long stream shows \
+             it, and only if its bytes are compared, not counted.",
+        )
+        .from_outside(),
+    Case::echo("echo/06", "writer who does not read", writer_who_does_not_read).why(
+        "Back-pressure: a server that takes what it cannot send on pays with its memory, one \
+         that drops it corrupts the stream. So it has to wait, and the client, too: only the \
+         client can break this deadlock, by reading.",
+    ),
+    Case::echo("echo/07", "half-close", half_close)
+        .why("The end of input is not the end of output: what is owed comes first."),
+    Case::echo("echo/08", "half-close with nothing sent", half_close_with_nothing_sent)
+        .why("A client that never spoke is told the end, too.")
+        .from_outside(),
 ];
 
 const MIB: usize = 1 << 20;

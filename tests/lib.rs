@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! cargo test -p stage-05 --test conformance                            every case of stage 05
+//! cargo test -p stage-05 --test conformance -- --heavy                 the heavy ones, too
 //! cargo test -p stage-05 --test conformance -- conc/                   one family
 //! cargo test -p stage-05 --test conformance -- conc/03 --repeat 200    one case, many times
 //! cargo test -p stage-05 --test conformance -- conc/05 --seed 7        with the bytes of that run
@@ -33,25 +34,33 @@ mod verdict;
 
 pub use bench::Bench;
 pub use finding::{Failure, Finding, Outcome, Problem, Require, ensure, passed};
-pub use subject::{Mode, Profile, ProfileError, Subject};
+pub use subject::{Mode, Profile, ProfileError, Subject, Target};
 pub use trials::{run_as_tests, run_example_as_tests};
 pub use verdict::{Verdict, judge};
 
-/// One promise of the contract, and the function that checks it.
+/// One promise of the contract, and the function that checks it:
+/// `Case::echo("echo/01", "smoke", smoke).why("…")`.
 pub struct Case {
     /// Family and number: `conc/01`.
     pub id: &'static str,
     /// What happens.
     pub title: &'static str,
-    /// Why it matters.
+    /// Why it matters: one to three sentences.
     pub why: &'static str,
     /// The mode that the server has to be in.
     pub needs: Needs,
+    /// What it has to have hold of.
+    pub reach: Reach,
     /// Whether it measures processor time, or needs so much of it that nothing may run beside it.
     pub alone: bool,
+    /// Whether it takes so long, or so many descriptors, that it runs only when asked for.
+    pub heavy: bool,
     /// Runs it against one server.
-    pub run: fn(&Bench<'_>) -> Outcome,
+    pub run: Run,
 }
+
+/// What runs a case: a function, or a closure that captures nothing.
+pub type Run = fn(&Bench<'_>) -> Outcome;
 
 /// The mode that a case needs the server to be in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +71,69 @@ pub enum Needs {
     Broadcast,
     /// Broadcast where the server can, else echo.
     Any,
+}
+
+/// What a case has to have hold of. Each is more than the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reach {
+    /// An address to connect to: the case sees what a client sees.
+    Address,
+    /// The process, started here: under limits, on a port of choice, sent signals, read in /proc.
+    Process,
+    /// A program that takes our flags: `--host`, `--port`, `--max-line` …
+    Flags,
+}
+
+impl Case {
+    /// A case of a server that echoes.
+    pub const fn echo(id: &'static str, title: &'static str, run: Run) -> Self {
+        Self::new(id, title, Needs::Echo, run)
+    }
+
+    /// A case of a server that broadcasts.
+    pub const fn broadcast(id: &'static str, title: &'static str, run: Run) -> Self {
+        Self::new(id, title, Needs::Broadcast, run)
+    }
+
+    /// A case of any server: in broadcast mode where it has that, else in echo mode.
+    pub const fn any(id: &'static str, title: &'static str, run: Run) -> Self {
+        Self::new(id, title, Needs::Any, run)
+    }
+
+    const fn new(id: &'static str, title: &'static str, needs: Needs, run: Run) -> Self {
+        let reach = Reach::Process;
+        Self { id, title, why: "", needs, reach, alone: false, heavy: false, run }
+    }
+
+    /// Why it matters.
+    pub const fn why(mut self, why: &'static str) -> Self {
+        self.why = why;
+        self
+    }
+
+    /// It needs nothing but an address. Else a case may do with the process what it wants.
+    pub const fn from_outside(mut self) -> Self {
+        self.reach = Reach::Address;
+        self
+    }
+
+    /// It gives the program flags that only ours take.
+    pub const fn with_flags(mut self) -> Self {
+        self.reach = Reach::Flags;
+        self
+    }
+
+    /// Nothing may run beside it.
+    pub const fn alone(mut self) -> Self {
+        self.alone = true;
+        self
+    }
+
+    /// It runs only when asked for: `cargo test … -- --heavy`, `cargo xtask check --all`.
+    pub const fn heavy(mut self) -> Self {
+        self.heavy = true;
+        self
+    }
 }
 
 impl Needs {
@@ -91,6 +163,13 @@ mod tests {
     fn every_case_has_an_id_of_its_own() {
         let ids: BTreeSet<_> = catalogue().map(|case| case.id).collect();
         assert_eq!(ids.len(), catalogue().count());
+    }
+
+    #[test]
+    fn every_case_says_why_it_matters() {
+        let silent: Vec<_> =
+            catalogue().filter(|case| case.why.is_empty()).map(|it| it.id).collect();
+        assert!(silent.is_empty(), "{silent:?}");
     }
 
     #[test]

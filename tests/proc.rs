@@ -6,93 +6,46 @@ use std::time::{Duration, Instant};
 
 use harness::{End, Output, Server, Signal, StartError};
 
-use crate::{Bench, Case, Failure, Finding, Needs, Outcome, Problem, Require, ensure, passed};
+use crate::{Bench, Case, Failure, Finding, Outcome, Problem, Require, ensure, passed};
 
 pub(crate) const CASES: &[Case] = &[
-    Case {
-        id: "proc/01",
-        title: "ready without being touched",
-        why: "A probe that connects to find out is a client: it takes turns of stage 05's loop, and \
-              holds stage 01 while it is open.",
-        needs: Needs::Any,
-        alone: false,
-        run: ready_without_being_touched,
-    },
-    Case {
-        id: "proc/02",
-        title: "port in use",
-        why: "The first error that everyone meets.",
-        needs: Needs::Any,
-        alone: false,
-        run: port_in_use,
-    },
-    Case {
-        id: "proc/03",
-        title: "bad arguments",
-        why: "A mistyped flag must not start a server that ignores it.",
-        needs: Needs::Any,
-        alone: false,
-        run: bad_arguments,
-    },
-    Case {
-        id: "proc/04",
-        title: "loopback by default",
-        why: "Who tries a server out does not mean to offer it to the whole network.",
-        needs: Needs::Any,
-        alone: false,
-        run: loopback_by_default,
-    },
-    Case {
-        id: "proc/05",
-        title: "idle costs nothing",
-        why: "To ask again and again is the classic mistake of event loops: it works, and takes a \
-              whole core.",
-        needs: Needs::Any,
-        alone: false,
-        run: idle_costs_nothing,
-    },
-    Case {
-        id: "proc/06",
-        title: "SIGINT with a client connected",
-        why: "Ctrl-C has to work: a thread that sleeps in a read cannot look at a flag.",
-        needs: Needs::Any,
-        alone: false,
-        run: |bench| stops_with_a_client_connected(bench, Signal::INT),
-    },
-    Case {
-        id: "proc/07",
-        title: "SIGTERM with a client connected",
-        why: "It is how containers and service managers stop a server, before they kill it.",
-        needs: Needs::Any,
-        alone: false,
-        run: |bench| stops_with_a_client_connected(bench, Signal::TERM),
-    },
-    Case {
-        id: "proc/08",
-        title: "SIGTERM with output queued to a client that does not read",
-        why: "A stop that waits until everything is sent lets one client keep the server alive for \
-              ever.",
-        needs: Needs::Any,
-        alone: false,
-        run: stops_with_output_queued,
-    },
-    Case {
-        id: "proc/09",
-        title: "stdout or stderr gone",
-        why: "`println!` panics when nobody reads: `server | head` would end the server.",
-        needs: Needs::Any,
-        alone: false,
-        run: stdout_or_stderr_gone,
-    },
-    Case {
-        id: "proc/10",
-        title: "restart at once",
-        why: "Connections outlive the server for a minute in the kernel. Without SO_REUSEADDR they \
-              keep its port.",
-        needs: Needs::Any,
-        alone: false,
-        run: restart_at_once,
-    },
+    Case::any("proc/01", "ready without being touched", ready_without_being_touched).why(
+        "A probe that connects to find out is a client: it takes turns of stage 05's loop, \
+         and holds stage 01 while it is open.",
+    ),
+    Case::any("proc/02", "port in use", port_in_use).why("The first error that everyone meets."),
+    Case::any("proc/03", "bad arguments", bad_arguments)
+        .why("A mistyped flag must not start a server that ignores it.")
+        .with_flags(),
+    Case::any("proc/04", "loopback by default", loopback_by_default)
+        .why("Who tries a server out does not mean to offer it to the whole network."),
+    Case::any("proc/05", "idle costs nothing", idle_costs_nothing).why(
+        "To ask again and again is the classic mistake of event loops: it works, and takes a \
+         whole core.",
+    ),
+    Case::any("proc/06", "SIGINT with a client connected", |bench| {
+        stops_with_a_client_connected(bench, Signal::INT)
+    })
+    .why("Ctrl-C has to work: a thread that sleeps in a read cannot look at a flag."),
+    Case::any("proc/07", "SIGTERM with a client connected", |bench| {
+        stops_with_a_client_connected(bench, Signal::TERM)
+    })
+    .why("It is how containers and service managers stop a server, before they kill it."),
+    Case::any(
+        "proc/08",
+        "SIGTERM with output queued to a client that does not read",
+        stops_with_output_queued,
+    )
+    .why(
+        "A stop that waits until everything is sent lets one client keep the server alive for \
+         ever.",
+    ),
+    Case::any("proc/09", "stdout or stderr gone", stdout_or_stderr_gone)
+        .why("`println!` panics when nobody reads: `server | head` would end the server."),
+    Case::any("proc/10", "restart at once", restart_at_once).why(
+        "Connections outlive the server for a minute in the kernel. Without SO_REUSEADDR they \
+         keep its port.",
+    ),
 ];
 
 /// The line on stdout is true: the kernel has the listener under that address, and nobody had to

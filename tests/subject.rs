@@ -1,11 +1,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde::Deserialize;
 
-use crate::catalogue;
+use crate::{Case, Needs, Reach, catalogue};
 
 /// Who hears what a client sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -17,13 +18,24 @@ pub enum Mode {
     Broadcast,
 }
 
-/// A server program to be checked, and what is known of it beforehand.
+/// A server to be checked, and what is known of it beforehand.
 #[derive(Clone, Debug)]
 pub struct Subject {
-    /// The program. It takes `--port`, and `--mode` if it has more than one.
-    pub program: PathBuf,
+    /// The server.
+    pub target: Target,
     /// What is known of it.
     pub profile: Profile,
+}
+
+/// What there is of a server.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// A program that takes our flags: `--port`, and `--mode` if it has more than one.
+    Program(PathBuf),
+    /// Any command and its arguments. `{port}` in them, or the variable PORT, gives it its port.
+    Command(Vec<String>),
+    /// A server that runs already.
+    Address(SocketAddr),
 }
 
 /// What a stage states of itself in its manifest, under `[package.metadata.conformance]`: the only
@@ -66,14 +78,67 @@ pub enum ProfileError {
 }
 
 impl Subject {
-    /// The command that starts the server in `mode` on `port`, 0 for any free one.
-    pub fn command(&self, mode: Mode, port: u16) -> Command {
-        let mut command = Command::new(&self.program);
-        command.args(["--port", &port.to_string()]);
-        if self.profile.modes.len() > 1 {
-            command.args(["--mode", &mode.to_string()]);
+    /// A program that takes our flags.
+    pub fn program(program: impl Into<PathBuf>, profile: Profile) -> Self {
+        Self { target: Target::Program(program.into()), profile }
+    }
+
+    /// The mode in which the server runs `case`.
+    ///
+    /// # Errors
+    /// The reason why the case does not apply.
+    pub fn mode_for(&self, case: &Case) -> Result<Mode, String> {
+        if let Some(reason) = self.profile.not_applicable.get(case.id) {
+            return Err(reason.clone());
         }
-        command
+        if case.reach > self.target.reach() {
+            return Err(match case.reach {
+                Reach::Flags => "it gives flags that only this project's servers take".to_owned(),
+                _ => "it needs the process, and there is only an address".to_owned(),
+            });
+        }
+        let mode = case.needs.mode(&self.profile.modes);
+        mode.ok_or_else(|| match case.needs {
+            Needs::Echo => "the server does not echo".to_owned(),
+            Needs::Broadcast => "the server does not broadcast".to_owned(),
+            Needs::Any => "the server has no mode".to_owned(),
+        })
+    }
+
+    /// The command that starts the server in `mode` on `port`, 0 for any free one.
+    ///
+    /// # Panics
+    /// There is only an address: [`Subject::mode_for`] refuses cases that start anything then.
+    pub fn command(&self, mode: Mode, port: u16) -> Command {
+        match &self.target {
+            Target::Program(program) => {
+                let mut command = Command::new(program);
+                command.args(["--port", &port.to_string()]);
+                if self.profile.modes.len() > 1 {
+                    command.args(["--mode", &mode.to_string()]);
+                }
+                command
+            }
+            Target::Command(words) => {
+                let port = if port == 0 { harness::free_port() } else { port }.to_string();
+                let mut words = words.iter().map(|word| word.replace("{port}", &port));
+                let mut command = Command::new(words.next().unwrap_or_default());
+                command.args(words).env("PORT", port);
+                command
+            }
+            Target::Address(address) => panic!("{address} is no command"),
+        }
+    }
+}
+
+impl Target {
+    /// What a case may have hold of.
+    pub fn reach(&self) -> Reach {
+        match self {
+            Self::Program(_) => Reach::Flags,
+            Self::Command(_) => Reach::Process,
+            Self::Address(_) => Reach::Address,
+        }
     }
 }
 
@@ -147,6 +212,33 @@ impl std::error::Error for ProfileError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn echo_server(target: Target) -> Subject {
+        Subject { target, profile: toml::from_str(r#"modes = ["echo"]"#).unwrap() }
+    }
+
+    #[test]
+    fn a_command_is_given_its_port() {
+        let words = ["serve", "--on=127.0.0.1:{port}"].map(str::to_owned).into();
+        let command = echo_server(Target::Command(words)).command(Mode::Echo, 4000);
+        assert_eq!(command.get_args().collect::<Vec<_>>(), ["--on=127.0.0.1:4000"]);
+        assert!(command.get_envs().any(|it| it == ("PORT".as_ref(), Some("4000".as_ref()))));
+    }
+
+    #[test]
+    fn a_case_that_cannot_be_run_has_its_reason() {
+        const OF_THE_PROCESS: Case = Case::any("x/01", "", |_| crate::passed());
+        const FROM_OUTSIDE: Case = OF_THE_PROCESS.from_outside();
+        const WITH_FLAGS: Case = OF_THE_PROCESS.with_flags();
+        const BROADCAST: Case = Case::broadcast("x/02", "", |_| crate::passed());
+        let address = echo_server(Target::Address(([127, 0, 0, 1], 7).into()));
+        let command = echo_server(Target::Command(vec!["serve".to_owned()]));
+        assert_eq!(address.mode_for(&FROM_OUTSIDE), Ok(Mode::Echo));
+        assert!(address.mode_for(&OF_THE_PROCESS).is_err());
+        assert_eq!(command.mode_for(&OF_THE_PROCESS), Ok(Mode::Echo));
+        assert!(command.mode_for(&WITH_FLAGS).is_err());
+        assert!(command.mode_for(&BROADCAST).unwrap_err().contains("broadcast"));
+    }
 
     #[test]
     fn a_case_of_its_own_goes_before_its_family() {

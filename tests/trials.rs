@@ -10,8 +10,9 @@ use crate::{Bench, Case, Mode, Profile, Subject, Verdict, catalogue, judge};
 /// Runs the catalogue as tests of the package in the directory `package`, whose server is
 /// `program`: one test for each case that its modes allow.
 ///
-/// Beside libtest's own arguments it takes `--repeat N`, `--seed S`, and `--binary PROGRAM`, which
-/// is then judged as if it were this package's; `--only-mode MODE` says that it has no other mode.
+/// Beside libtest's own arguments it takes `--repeat N`, `--seed S`, `--heavy` for the heavy cases,
+/// too, and `--binary PROGRAM`, which is then judged as if it were this package's; `--only-mode
+/// MODE` says that it has no other mode.
 pub fn run_as_tests(program: &str, package: &str) -> ExitCode {
     run(Path::new(program), package, None)
 }
@@ -60,7 +61,7 @@ fn run(program: &Path, package: &str, example: Option<&str>) -> ExitCode {
         eprintln!("{} is not there: cargo build -p {name} --example {example}", program.display());
         return ExitCode::from(2);
     }
-    let subject = Arc::new(Subject { program, profile });
+    let subject = Arc::new(Subject::program(program, profile));
     // Cases that must be alone hold it for writing, all others for reading.
     let company = Arc::new(RwLock::new(()));
     let trials = catalogue()
@@ -80,6 +81,7 @@ fn run(program: &Path, package: &str, example: Option<&str>) -> ExitCode {
             };
             Trial::ignorable_test(format!("{} {}", case.id, case.title), run)
                 .with_kind(mode.to_string())
+                .with_ignored_flag(case.heavy && !options.heavy)
         })
         .collect();
     libtest_mimic::run(&Arguments::from_iter(options.rest), trials).exit_code()
@@ -112,6 +114,7 @@ struct Options {
     seed: u64,
     binary: Option<PathBuf>,
     only_mode: Option<Mode>,
+    heavy: bool,
     rest: Vec<OsString>,
 }
 
@@ -119,7 +122,8 @@ impl Options {
     fn take(arguments: Vec<OsString>) -> Result<Self, String> {
         // Small, to be typed again.
         let seed = fastrand::u64(..1_000_000);
-        let mut options = Self { repeat: 1, seed, binary: None, only_mode: None, rest: Vec::new() };
+        let (binary, only_mode, heavy, rest) = (None, None, false, Vec::new());
+        let mut options = Self { repeat: 1, seed, binary, only_mode, heavy, rest };
         let mut arguments = arguments.into_iter();
         while let Some(argument) = arguments.next() {
             let text = argument.to_string_lossy().into_owned();
@@ -127,6 +131,10 @@ impl Options {
                 Some((name, value)) => (name, Some(value.into())),
                 None => (text.as_str(), None),
             };
+            if text == "--heavy" {
+                options.heavy = true;
+                continue;
+            }
             if !matches!(name, "--repeat" | "--seed" | "--binary" | "--only-mode") {
                 options.rest.push(argument);
                 continue;
@@ -162,8 +170,8 @@ mod tests {
 
     #[test]
     fn own_arguments_are_taken_out_and_libtests_are_left() {
-        let options = take("runner conc/03 --repeat 200 --quiet --seed=7").unwrap();
-        assert_eq!((options.repeat, options.seed), (200, 7));
+        let options = take("runner conc/03 --repeat 200 --quiet --heavy --seed=7").unwrap();
+        assert_eq!((options.repeat, options.seed, options.heavy), (200, 7, true));
         assert_eq!(options.rest, ["runner", "conc/03", "--quiet"]);
     }
 

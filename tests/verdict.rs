@@ -122,16 +122,9 @@ impl fmt::Display for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Needs, passed};
+    use crate::passed;
 
-    const CASE: Case = Case {
-        id: "conc/01",
-        title: "a case",
-        why: "",
-        needs: Needs::Echo,
-        alone: false,
-        run: |_| passed(),
-    };
+    const CASE: Case = Case::echo("conc/01", "a case", |_| passed());
 
     fn verdict(profile: &str, outcome: Outcome) -> &'static str {
         let profile = format!("modes = [\"echo\"]\n{profile}");

@@ -4,75 +4,61 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use conformance::{Bench, Case, Failure, Needs, Outcome, Problem, Require, ensure, passed};
+use conformance::{Bench, Case, Failure, Outcome, Problem, Require, ensure, passed};
 use harness::{Cause, Client, End, Server, patience, play};
 
 pub(crate) const CASES: &[Case] = &[
-    Case {
-        id: "01-count/01",
-        title: "each connection has its number in the log",
-        why: "State that outlives one client has to live outside its handler.",
-        needs: Needs::Any,
-        alone: false,
-        run: each_connection_has_its_number,
-    },
-    Case {
-        id: "02-limit/01",
-        title: "a client above the limit is refused politely",
-        why: "A limit that nobody is told about looks like a server that hangs; and one that counts \
-              who has left fills up for good.",
-        needs: Needs::Any,
-        alone: false,
-        run: a_client_above_the_limit_is_refused,
-    },
-    Case {
-        id: "03-full/01",
-        title: "a client beyond the queue is refused politely",
-        why: "A queue without a bound is a promise that nobody can keep.",
-        needs: Needs::Any,
-        alone: false,
-        run: a_client_beyond_the_queue_is_refused,
-    },
-    Case {
-        id: "03-full/02",
-        title: "without a queue, a free worker still serves",
-        why: "A job that a worker is about to take counts as queued for a moment.",
-        needs: Needs::Any,
-        alone: false,
-        run: without_a_queue_a_free_worker_serves,
-    },
-    Case {
-        id: "05-accept/01",
-        title: "an empty server sleeps",
-        why: "A loop that only ever looks who is there spins while nobody is.",
-        needs: Needs::Any,
-        alone: false,
-        run: an_empty_server_sleeps,
-    },
-    Case {
-        id: "06-timeout/01",
-        title: "who says nothing is disconnected, who speaks stays",
-        why: "Each connection costs something: one that is of no use to anybody must end.",
-        needs: Needs::Broadcast,
-        alone: false,
-        run: who_says_nothing_is_disconnected,
-    },
-    Case {
-        id: "06-timeout/02",
-        title: "waiting for the time-out costs nothing",
-        why: "A loop that looks at the clock again and again never sleeps.",
-        needs: Needs::Broadcast,
-        alone: true,
-        run: waiting_for_the_time_out_costs_nothing,
-    },
-    Case {
-        id: "07-pause/01",
-        title: "senders wait for a slow reader, and it loses nothing",
-        why: "Backpressure: what cannot go out must not come in.",
-        needs: Needs::Broadcast,
-        alone: false,
-        run: senders_wait_for_a_slow_reader,
-    },
+    Case::any(
+        "01-count/01",
+        "each connection has its number in the log",
+        each_connection_has_its_number,
+    )
+    .why("State that outlives one client has to live outside its handler."),
+    Case::any(
+        "02-limit/01",
+        "a client above the limit is refused politely",
+        a_client_above_the_limit_is_refused,
+    )
+    .why(
+        "A limit that nobody is told about looks like a server that hangs; and one that \
+         counts who has left fills up for good.",
+    ),
+    Case::any(
+        "03-full/01",
+        "a client beyond the queue is refused politely",
+        a_client_beyond_the_queue_is_refused,
+    )
+    .why("A queue without a bound is a promise that nobody can keep.")
+    .with_flags(),
+    Case::any(
+        "03-full/02",
+        "without a queue, a free worker still serves",
+        without_a_queue_a_free_worker_serves,
+    )
+    .why("A job that a worker is about to take counts as queued for a moment.")
+    .with_flags(),
+    Case::any("05-accept/01", "an empty server sleeps", an_empty_server_sleeps)
+        .why("A loop that only ever looks who is there spins while nobody is."),
+    Case::broadcast(
+        "06-timeout/01",
+        "who says nothing is disconnected, who speaks stays",
+        who_says_nothing_is_disconnected,
+    )
+    .why("Each connection costs something: one that is of no use to anybody must end."),
+    Case::broadcast(
+        "06-timeout/02",
+        "waiting for the time-out costs nothing",
+        waiting_for_the_time_out_costs_nothing,
+    )
+    .why("A loop that looks at the clock again and again never sleeps.")
+    .alone(),
+    Case::broadcast(
+        "07-pause/01",
+        "senders wait for a slow reader, and it loses nothing",
+        senders_wait_for_a_slow_reader,
+    )
+    .why("Backpressure: what cannot go out must not come in.")
+    .with_flags(),
 ];
 
 const HELLO: &[u8] = b"hello\n";

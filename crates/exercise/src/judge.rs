@@ -73,7 +73,7 @@ impl Judge {
             not_applicable: [].into(),
             ..base.clone()
         };
-        let subject = Subject { program, profile: base.clone() };
+        let subject = Subject::program(program, base.clone());
         Self { exercise: exercise.clone(), subject, turned, others, seed }
     }
 

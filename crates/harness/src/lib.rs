@@ -20,6 +20,7 @@
 mod client;
 mod difference;
 pub mod kernel;
+mod port;
 mod server;
 mod stuck;
 mod trouble;
@@ -27,6 +28,7 @@ mod wait;
 
 pub use client::{Client, End, Flood, Part, play};
 pub use difference::Difference;
+pub use port::free_port;
 pub use server::{Output, Server, StartError, kill_servers, kill_servers_on_interrupt, limited};
 pub use stuck::{Sleeper, Stuck, Unread};
 pub use trouble::{Cause, Result, Scene, Trouble};
