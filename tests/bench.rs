@@ -36,9 +36,9 @@ impl<'s> Bench<'s> {
         self.subject.command(self.mode, port)
     }
 
-    /// The server's program without any argument.
+    /// The server's program without any of our flags.
     pub fn bare_command(&self) -> Command {
-        Command::new(self.command(0).get_program())
+        self.subject.bare_command()
     }
 
     /// Starts the server.

@@ -30,8 +30,9 @@ pub struct Subject {
 /// What there is of a server.
 #[derive(Clone, Debug)]
 pub enum Target {
-    /// A program that takes our flags: `--port`, and `--mode` if it has more than one.
-    Program(PathBuf),
+    /// A program and its first arguments, which takes our flags after them: `--port`, and `--mode`
+    /// if it has more than one.
+    Program(PathBuf, Vec<String>),
     /// Any command and its arguments. `{port}` in them, or the variable PORT, gives it its port.
     Command(Vec<String>),
     /// A server that runs already.
@@ -80,7 +81,7 @@ pub enum ProfileError {
 impl Subject {
     /// A program that takes our flags.
     pub fn program(program: impl Into<PathBuf>, profile: Profile) -> Self {
-        Self { target: Target::Program(program.into()), profile }
+        Self { target: Target::Program(program.into(), Vec::new()), profile }
     }
 
     /// The mode in which the server runs `case`.
@@ -111,8 +112,8 @@ impl Subject {
     /// There is only an address: [`Subject::mode_for`] refuses cases that start anything then.
     pub fn command(&self, mode: Mode, port: u16) -> Command {
         match &self.target {
-            Target::Program(program) => {
-                let mut command = Command::new(program);
+            Target::Program(..) => {
+                let mut command = self.bare_command();
                 command.args(["--port", &port.to_string()]);
                 if self.profile.modes.len() > 1 {
                     command.args(["--mode", &mode.to_string()]);
@@ -129,13 +130,24 @@ impl Subject {
             Target::Address(address) => panic!("{address} is no command"),
         }
     }
+
+    /// The program that takes our flags, with its first arguments only.
+    ///
+    /// # Panics
+    /// It is no such program: [`Subject::mode_for`] refuses cases that give flags then.
+    pub fn bare_command(&self) -> Command {
+        let Target::Program(program, first) = &self.target else { panic!("it takes no flags") };
+        let mut command = Command::new(program);
+        command.args(first);
+        command
+    }
 }
 
 impl Target {
     /// What a case may have hold of.
     pub fn reach(&self) -> Reach {
         match self {
-            Self::Program(_) => Reach::Flags,
+            Self::Program(..) => Reach::Flags,
             Self::Command(_) => Reach::Process,
             Self::Address(_) => Reach::Address,
         }
