@@ -12,6 +12,7 @@ use crate::server::Process;
 use crate::stuck::Watch;
 use crate::trouble::{Cause, Result, Trouble};
 use crate::wait::{SLICE, patience};
+use crate::wire::Kind;
 
 /// One connection to a server, under a name that reports use: `a`, `client 21`.
 ///
@@ -47,6 +48,7 @@ impl Client {
             Box::new(Trouble { who, expected, cause: Cause::Io(error), scene: server.scene() })
         })?;
         server.introduce(name, local);
+        server.wire.note(name, Kind::Begins, format!("connects from {local}"));
         Ok(Self { name: name.to_owned(), stream, local, server: Arc::clone(server) })
     }
 
@@ -186,12 +188,14 @@ impl Client {
     /// # Errors
     /// The connection is broken.
     pub fn half_close(&mut self) -> Result<()> {
-        let closed = self.stream.shutdown(Shutdown::Write);
+        let closed = self.shut_down();
         closed.map_err(|error| self.trouble("to half-close".to_owned(), Cause::Io(error)))
     }
 
     /// Leaves. The kernel sends FIN, or RST if bytes have arrived that were not read.
-    pub fn leave(self) {}
+    pub fn leave(self) {
+        self.note(Kind::Ends, "leaves");
+    }
 
     /// Leaves by RST: what was on its way is lost.
     ///
@@ -199,6 +203,7 @@ impl Client {
     /// The socket does not take the option.
     pub fn reset(self) -> Result<()> {
         let set = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+        self.note(Kind::Ends, "leaves by RST");
         set.map_err(|error| self.trouble("to reset".to_owned(), Cause::Io(error)))
     }
 
@@ -210,11 +215,29 @@ impl Client {
     // All bytes of all clients pass through these two.
 
     fn transmit(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.stream.write(bytes)
+        let sent = self.stream.write(bytes)?;
+        self.server.wire.moved(&self.name, Kind::Sends, &bytes[..sent]);
+        Ok(sent)
     }
 
     fn take(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.stream.read(buffer)
+        let received = self.stream.read(buffer);
+        match &received {
+            Ok(0) => self.note(Kind::Ends, &End::Eof.to_string()),
+            Ok(count) => self.server.wire.moved(&self.name, Kind::Receives, &buffer[..*count]),
+            Err(error) if is_reset(error) => self.note(Kind::Ends, &End::Reset.to_string()),
+            Err(_) => {}
+        }
+        received
+    }
+
+    fn shut_down(&self) -> io::Result<()> {
+        self.note(Kind::Ends, "half-closes");
+        self.stream.shutdown(Shutdown::Write)
+    }
+
+    fn note(&self, kind: Kind, text: &str) {
+        self.server.wire.note(&self.name, kind, text);
     }
 }
 
@@ -358,7 +381,7 @@ impl<'a> Part<'a> {
         };
         if bytes.is_empty() {
             self.half_close = false;
-            self.client.stream.shutdown(Shutdown::Write).map_err(Cause::Io)?;
+            self.client.shut_down().map_err(Cause::Io)?;
             return Ok(true);
         }
         let size = self.chunk_sizes.as_mut().map_or(bytes.len(), |sizes| sizes().max(1));

@@ -153,6 +153,11 @@ pub fn cpu_ticks(pid: i32) -> io::Result<u64> {
     platform::cpu_ticks(pid)
 }
 
+/// How many clock ticks are a second, where that is known.
+pub fn ticks_per_second() -> Option<u64> {
+    platform::ticks_per_second()
+}
+
 /// Memory of a process that is in RAM (resident set), in bytes.
 pub fn rss_bytes(pid: i32) -> io::Result<u64> {
     platform::rss_bytes(pid)
@@ -176,6 +181,18 @@ pub fn descriptor_limit(pid: i32) -> io::Result<Option<u64>> {
 /// The descriptors of a process that are sockets.
 pub fn socket_descriptors(pid: i32) -> io::Result<Vec<SocketDescriptor>> {
     platform::socket_descriptors(pid)
+}
+
+/// The process `leader`, those that it has started, those that these have, and its group: the leader
+/// first.
+pub fn family(leader: i32) -> io::Result<Vec<i32>> {
+    platform::family(leader)
+}
+
+/// Who listens where, of the process `leader`, those that it has started, and those in its group:
+/// the leader's own listeners first.
+pub fn listeners_of(leader: i32) -> io::Result<Vec<(i32, SocketAddr)>> {
+    platform::listeners_of(leader)
 }
 
 /// How many bytes stand in the queues of the connection between the server's `port` and `client`:

@@ -1,38 +1,56 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::io::{self, PipeReader, PipeWriter, Read};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
-use crossbeam_channel::{RecvTimeoutError, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, unbounded};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::client::Client;
+use crate::guard;
 use crate::kernel::{self, Socket, State};
 use crate::stuck::{self, Stuck};
 use crate::trouble::{Cause, Result, Scene, Trouble};
-use crate::wait::{self, patience};
+use crate::wait::{self, SLICE, patience};
+use crate::wire::{self, Kind, Wire};
 
-/// A server under test: a process in a group of its own, killed when this value is dropped.
+/// A server under test: a process in a group of its own, killed when this value is dropped; or one
+/// that runs already, of which only the address is known.
 pub struct Server {
     process: Arc<Process>,
-    stdout: Drain,
-    stderr: Drain,
+    drains: Option<Drains>,
 }
 
 /// What the clients of a server know of it, too.
 pub(crate) struct Process {
     pub(crate) address: SocketAddr,
-    group: Group,
-    stdout_lines: Arc<Mutex<Vec<String>>>,
-    stderr_lines: Arc<Mutex<Tail>>,
+    pub(crate) wire: Wire,
+    /// None if it was not started here.
+    own: Option<Own>,
     /// The names of all clients there ever were, by the address of their end.
     names: Mutex<HashMap<SocketAddr, String>>,
+}
+
+/// A process that was started here.
+struct Own {
+    group: Group,
+    /// The process that listens: the group's leader, or one that this has started.
+    id: i32,
+    stdout_lines: Arc<Mutex<Vec<String>>>,
+    stderr_lines: Arc<Mutex<Tail>>,
+}
+
+/// The threads that read what the process prints.
+struct Drains {
+    stdout: Drain,
+    stderr: Drain,
 }
 
 /// Why a command did not become a server.
@@ -46,6 +64,15 @@ pub enum StartError {
     OtherLine(String),
     /// It did not end and printed no line for as long as [`patience`] lasts.
     Silent {
+        /// Its last lines on stderr.
+        stderr: Vec<String>,
+    },
+    /// It did not end, and listens elsewhere or nowhere.
+    NoPort {
+        /// The port that it was given.
+        given: u16,
+        /// Where it listens.
+        elsewhere: Vec<SocketAddr>,
         /// Its last lines on stderr.
         stderr: Vec<String>,
     },
@@ -97,20 +124,27 @@ pub fn kill_servers() {
 
 impl Server {
     /// Runs `command` and waits until it prints `listening on ADDRESS`; its arguments should ask
-    /// for port 0. Nobody connects to find out whether it is ready.
+    /// for port 0.
+    ///
+    /// A command that is given its port in the variable PORT need not print that line: it is ready
+    /// when it, or a process that it has started, listens there. That process is the server: it
+    /// is the one that is read and sent signals.
+    ///
+    /// Nobody connects to find out whether it is ready.
     ///
     /// # Errors
     /// See [`StartError`]. No process is left behind.
     pub fn start(command: &mut Command) -> std::result::Result<Self, StartError> {
+        let wire = Wire::new();
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let (group, pipes) = Group::start(command).map_err(StartError::NotRun)?;
         let stdout_lines = Arc::new(Mutex::new(Vec::new()));
         let stderr_lines = Arc::new(Mutex::new(Tail::default()));
-        let (sender, first_line) = unbounded();
+        let (sender, lines) = unbounded();
         let stdout = Drain::start(pipes.0, {
             let lines = Arc::clone(&stdout_lines);
             move |line: String| {
-                // After the first line nobody listens.
+                // Once the server is ready nobody listens.
                 let _ = sender.send(line.clone());
                 lock(&lines).push(line);
             }
@@ -122,28 +156,27 @@ impl Server {
         let (stdout, stderr) =
             (stdout.map_err(StartError::NotRun)?, stderr.map_err(StartError::NotRun)?);
 
-        let line = match first_line.recv_timeout(patience()) {
-            Ok(line) => line,
-            Err(RecvTimeoutError::Timeout) => {
-                return Err(StartError::Silent { stderr: lock(&stderr_lines).last() });
-            }
-            Err(RecvTimeoutError::Disconnected) => {
-                let ended = |status: &Option<ExitStatus>| status.is_some();
-                let Ok(Some(status)) = wait::until(|| group.exit_status(), ended) else {
-                    return Err(StartError::Silent { stderr: lock(&stderr_lines).last() });
-                };
-                // Whoever inherited the pipe may hold it open: what is there by then must do.
-                let _ = wait::until(|| Ok(stderr.has_ended()), |ended| *ended);
-                let stdout = lock(&stdout_lines).clone();
-                let stderr = lock(&stderr_lines).last();
-                return Err(StartError::Ended(Output { status, stdout, stderr }));
-            }
+        let mut start = Start { group, lines, stdout_lines, stderr_lines, stderr: &stderr };
+        let (id, address) = match given_port(command) {
+            Some(port) => start.wait_until_it_listens(port)?,
+            None => (start.group.id, start.wait_for_the_line()?),
         };
-        let address = line.strip_prefix("listening on ").and_then(|text| text.parse().ok());
-        let address = address.ok_or(StartError::OtherLine(line))?;
-        let names = Mutex::default();
-        let process = Process { address, group, stdout_lines, stderr_lines, names };
-        Ok(Self { process: Arc::new(process), stdout, stderr })
+        let Start { group, stdout_lines, stderr_lines, .. } = start;
+        wire.note("server", Kind::Begins, format!("process {id} listens on {address}"));
+        let own = Some(Own { group, id, stdout_lines, stderr_lines });
+        let process = Arc::new(Process { address, wire, own, names: Mutex::default() });
+        wire::note_server(&process);
+        Ok(Self { process, drains: Some(Drains { stdout, stderr }) })
+    }
+
+    /// A server that runs already, and goes on when this value is dropped. There is no process to
+    /// read: every reading of it is an error of kind `Unsupported`, and so is a signal.
+    pub fn at(address: SocketAddr) -> Self {
+        let wire = Wire::new();
+        wire.note("server", Kind::Begins, format!("runs already at {address}"));
+        let process = Arc::new(Process { address, wire, own: None, names: Mutex::default() });
+        wire::note_server(&process);
+        Self { process, drains: None }
     }
 
     /// Where it listens.
@@ -151,9 +184,12 @@ impl Server {
         self.process.address
     }
 
-    /// The process's id.
+    /// The id of the process that listens.
+    ///
+    /// # Panics
+    /// The server was not started here.
     pub fn pid(&self) -> i32 {
-        self.process.id()
+        self.process.id().expect("a server that was started here")
     }
 
     /// Connects a client.
@@ -203,7 +239,7 @@ impl Server {
     /// # Errors
     /// It did not within [`patience`].
     pub fn wait_exit(&self) -> Result<ExitStatus> {
-        let read = || self.process.group.exit_status();
+        let read = || self.process.try_exit_status();
         let ended = wait::until(read, |status| status.is_some()).map_err(|cause| match cause {
             Cause::Unchanged(_) => Cause::Unchanged("alive".to_owned()),
             other => other,
@@ -217,7 +253,8 @@ impl Server {
     /// # Errors
     /// It could not be sent.
     pub fn signal(&self, signal: Signal) -> Result<()> {
-        let sent = self.process.group.signal(signal);
+        self.process.wire.note("server", Kind::Signal, name_of_signal(signal));
+        let sent = self.process.signal(signal);
         sent.map_err(|error| self.trouble("to take a signal", Cause::Io(error)))
     }
 
@@ -228,7 +265,7 @@ impl Server {
     pub fn pause(&self) -> Result<()> {
         self.signal(Signal::STOP)?;
         let states = || {
-            let threads = kernel::threads(self.pid())?;
+            let threads = self.process.id().and_then(kernel::threads)?;
             Ok(threads.into_iter().map(|thread| thread.state).collect::<Vec<_>>())
         };
         let stopped = |states: &Vec<State>| states.iter().all(|state| *state == State::Stopped);
@@ -246,27 +283,27 @@ impl Server {
 
     /// Closes the pipe that the process prints to: from now on nobody reads it.
     pub fn close_stdout(&mut self) {
-        self.stdout.close();
+        self.drains.iter_mut().for_each(|drains| drains.stdout.close());
     }
 
     /// Closes the pipe that the process logs to: from now on nobody reads it.
     pub fn close_stderr(&mut self) {
-        self.stderr.close();
+        self.drains.iter_mut().for_each(|drains| drains.stderr.close());
     }
 
     /// The lines on stdout so far, the `listening on` line among them.
     pub fn stdout(&self) -> Vec<String> {
-        lock(&self.process.stdout_lines).clone()
+        self.process.own.as_ref().map_or_else(Vec::new, |own| lock(&own.stdout_lines).clone())
     }
 
     /// The last 40 lines on stderr.
     pub fn stderr(&self) -> Vec<String> {
-        lock(&self.process.stderr_lines).last()
+        self.process.stderr()
     }
 
     /// How many lines came on stderr so far.
     pub fn stderr_line_count(&self) -> usize {
-        lock(&self.process.stderr_lines).count
+        self.process.own.as_ref().map_or(0, |own| lock(&own.stderr_lines).count)
     }
 
     /// What the process and its threads are doing, for a report.
@@ -279,7 +316,7 @@ impl Server {
     /// # Errors
     /// The process is gone, or this is not Linux; so too for the readings below.
     pub fn threads(&self) -> Result<Vec<kernel::Thread>> {
-        self.reading("its threads", kernel::threads(self.pid()))
+        self.reading("its threads", self.process.id().and_then(kernel::threads))
     }
 
     /// How many threads the process has.
@@ -287,7 +324,7 @@ impl Server {
     /// # Errors
     /// As [`Server::threads`].
     pub fn thread_count(&self) -> Result<usize> {
-        self.reading("its threads", kernel::thread_count(self.pid()))
+        self.reading("its threads", self.process.id().and_then(kernel::thread_count))
     }
 
     /// How many descriptors the process has open.
@@ -295,7 +332,7 @@ impl Server {
     /// # Errors
     /// As [`Server::threads`].
     pub fn descriptor_count(&self) -> Result<usize> {
-        self.reading("its descriptors", kernel::descriptor_count(self.pid()))
+        self.reading("its descriptors", self.process.id().and_then(kernel::descriptor_count))
     }
 
     /// How many sockets the process has open, listeners and all.
@@ -303,7 +340,8 @@ impl Server {
     /// # Errors
     /// As [`Server::threads`].
     pub fn socket_count(&self) -> Result<usize> {
-        let sockets = kernel::socket_descriptors(self.pid()).map(|sockets| sockets.len());
+        let sockets = self.process.id().and_then(kernel::socket_descriptors);
+        let sockets = sockets.map(|sockets| sockets.len());
         self.reading("its sockets", sockets)
     }
 
@@ -312,7 +350,7 @@ impl Server {
     /// # Errors
     /// As [`Server::threads`].
     pub fn cpu_ticks(&self) -> Result<u64> {
-        self.reading("its processor time", kernel::cpu_ticks(self.pid()))
+        self.reading("its processor time", self.process.id().and_then(kernel::cpu_ticks))
     }
 
     /// How often its threads went to sleep of themselves.
@@ -328,7 +366,7 @@ impl Server {
     /// # Errors
     /// As [`Server::threads`].
     pub fn rss_bytes(&self) -> Result<u64> {
-        self.reading("its memory", kernel::rss_bytes(self.pid()))
+        self.reading("its memory", self.process.id().and_then(kernel::rss_bytes))
     }
 
     /// The most resident memory so far, in bytes.
@@ -336,7 +374,7 @@ impl Server {
     /// # Errors
     /// As [`Server::threads`].
     pub fn peak_rss_bytes(&self) -> Result<u64> {
-        self.reading("its memory", kernel::peak_rss_bytes(self.pid()))
+        self.reading("its memory", self.process.id().and_then(kernel::peak_rss_bytes))
     }
 
     /// The rows of the kernel's table for the sockets that this process listens on; `rx_queue` is
@@ -346,7 +384,7 @@ impl Server {
     /// As [`Server::threads`].
     pub fn listeners(&self) -> Result<Vec<Socket>> {
         let read = || {
-            let own = kernel::socket_descriptors(self.pid())?;
+            let own = self.process.id().and_then(kernel::socket_descriptors)?;
             let mut sockets = kernel::sockets(self.address().port())?;
             let is_own = |socket: &Socket| own.iter().any(|it| it.inode == socket.inode);
             sockets.retain(|socket| socket.listening && is_own(socket));
@@ -402,13 +440,21 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         // Clients may outlive the server.
-        self.process.group.kill();
+        self.process.kill();
     }
 }
 
 impl Process {
-    pub(crate) fn id(&self) -> i32 {
-        self.group.id
+    pub(crate) fn id(&self) -> io::Result<i32> {
+        Ok(self.own()?.id)
+    }
+
+    fn own(&self) -> io::Result<&Own> {
+        let missing = || {
+            let reason = "the server was not started here: there is only its address";
+            io::Error::new(io::ErrorKind::Unsupported, reason)
+        };
+        self.own.as_ref().ok_or_else(missing)
     }
 
     pub(crate) fn introduce(&self, name: &str, address: SocketAddr) {
@@ -421,16 +467,168 @@ impl Process {
     }
 
     pub(crate) fn scene(&self) -> Scene {
+        let ticks = self.id().and_then(kernel::cpu_ticks).ok();
+        let age = self.wire.age().as_secs_f64();
+        let seconds =
+            ticks.and_then(|ticks| Some(ticks as f64 / kernel::ticks_per_second()? as f64));
         Scene {
             exit: self.exit_status(),
             threads: stuck::describe_threads(self),
-            stderr: lock(&self.stderr_lines).last(),
+            stderr: self.stderr(),
+            load: seconds.map(|seconds| seconds / age),
+        }
+    }
+
+    fn stderr(&self) -> Vec<String> {
+        self.own.as_ref().map_or_else(Vec::new, |own| lock(&own.stderr_lines).last())
+    }
+
+    fn signal(&self, signal: Signal) -> io::Result<()> {
+        let own = self.own()?;
+        match Pid::from_raw(own.id) {
+            // Its parent, which waits for it, is not we.
+            Some(pid) if own.id != own.group.id => Ok(kill_process(pid, signal)?),
+            _ => own.group.signal(signal),
         }
     }
 
     fn exit_status(&self) -> Option<ExitStatus> {
         // Waiting for a child of one's own fails only when somebody else waited for it.
-        self.group.exit_status().ok().flatten()
+        self.try_exit_status().ok().flatten()
+    }
+
+    fn try_exit_status(&self) -> io::Result<Option<ExitStatus>> {
+        self.own()?.group.exit_status()
+    }
+
+    pub(crate) fn kill(&self) {
+        let Some(own) = &self.own else { return };
+        // What the leader has started may have gone into a group of its own.
+        let family = match own.id == own.group.id {
+            true => Vec::new(),
+            false => own.group.family(),
+        };
+        for pid in family.into_iter().filter_map(Pid::from_raw) {
+            // It may have ended by itself.
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        own.group.kill();
+    }
+}
+
+/// A command that is to become a server.
+struct Start<'d> {
+    group: Group,
+    lines: Receiver<String>,
+    stdout_lines: Arc<Mutex<Vec<String>>>,
+    stderr_lines: Arc<Mutex<Tail>>,
+    stderr: &'d Drain,
+}
+
+impl Start<'_> {
+    /// The first line on stdout says where it listens.
+    fn wait_for_the_line(&mut self) -> std::result::Result<SocketAddr, StartError> {
+        let line = match self.lines.recv_timeout(patience()) {
+            Ok(line) => line,
+            Err(RecvTimeoutError::Timeout) => return Err(self.silent()),
+            Err(RecvTimeoutError::Disconnected) => {
+                let ended = |status: &Option<ExitStatus>| status.is_some();
+                let Ok(Some(status)) = wait::until(|| self.group.exit_status(), ended) else {
+                    return Err(self.silent());
+                };
+                return Err(self.ended(status));
+            }
+        };
+        announced(&line).ok_or(StartError::OtherLine(line))
+    }
+
+    /// It, or a process that it has started, listens on `given`, or on another port that it has
+    /// announced. Each line that it prints is progress.
+    fn wait_until_it_listens(
+        &mut self,
+        given: u16,
+    ) -> std::result::Result<(i32, SocketAddr), StartError> {
+        let mut announced_address = None;
+        let mut lines_before = 0;
+        let mut last_line = Instant::now();
+        loop {
+            match self.lines.recv_timeout(SLICE) {
+                Ok(line) => announced_address = announced(&line).or(announced_address),
+                Err(RecvTimeoutError::Timeout) => {}
+                // Only how often to look.
+                Err(RecvTimeoutError::Disconnected) => thread::sleep(SLICE),
+            }
+            let listeners = match kernel::listeners_of(self.group.id) {
+                Ok(listeners) => listeners,
+                // Not Linux: then the line is all there is.
+                Err(_) => announced_address.map(|it| (self.group.id, it)).into_iter().collect(),
+            };
+            let is_it = |&&(_, address): &&(i32, SocketAddr)| {
+                let port = address.port();
+                port == given || announced_address.is_some_and(|it| it.port() == port)
+            };
+            // Version 4 first: a listener of version 6 may take both, or be a second one.
+            let mut found: Vec<_> = listeners.iter().filter(is_it).collect();
+            found.sort_by_key(|(_, address)| address.is_ipv6());
+            if let Some(&&(id, address)) = found.first() {
+                return Ok((id, reachable(address)));
+            }
+            if let Ok(Some(status)) = self.group.exit_status() {
+                return Err(self.ended(status));
+            }
+            let lines = lock(&self.stdout_lines).len() + lock(&self.stderr_lines).count;
+            if lines > lines_before {
+                (lines_before, last_line) = (lines, Instant::now());
+            }
+            if last_line.elapsed() > patience() {
+                let elsewhere = listeners.into_iter().map(|(_, address)| address).collect();
+                let stderr = lock(&self.stderr_lines).last();
+                return Err(StartError::NoPort { given, elsewhere, stderr });
+            }
+        }
+    }
+
+    fn silent(&self) -> StartError {
+        StartError::Silent { stderr: lock(&self.stderr_lines).last() }
+    }
+
+    fn ended(&self, status: ExitStatus) -> StartError {
+        // Whoever inherited the pipe may hold it open: what is there by then must do.
+        let _ = wait::until(|| Ok(self.stderr.has_ended()), |ended| *ended);
+        let stdout = lock(&self.stdout_lines).clone();
+        let stderr = lock(&self.stderr_lines).last();
+        StartError::Ended(Output { status, stdout, stderr })
+    }
+}
+
+/// The address that the line announces.
+fn announced(line: &str) -> Option<SocketAddr> {
+    line.strip_prefix("listening on ")?.trim_end().parse().ok()
+}
+
+/// The port that a command is given in the variable PORT.
+fn given_port(command: &Command) -> Option<u16> {
+    let (_, value) = command.get_envs().find(|(name, _)| *name == "PORT")?;
+    value?.to_str()?.parse().ok()
+}
+
+/// Where a client on this machine reaches who listens on `address`.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+fn name_of_signal(signal: Signal) -> String {
+    match signal {
+        Signal::STOP => "SIGSTOP: it stands still".to_owned(),
+        Signal::CONT => "SIGCONT: it goes on".to_owned(),
+        Signal::INT => "SIGINT".to_owned(),
+        Signal::TERM => "SIGTERM".to_owned(),
+        other => format!("signal {}", other.as_raw()),
     }
 }
 
@@ -442,6 +640,14 @@ impl fmt::Display for StartError {
             Self::OtherLine(line) => write!(f, "its first line on stdout is {line:?}"),
             Self::Silent { stderr } => {
                 write!(f, "it printed no line for {:?}; stderr: {stderr:?}", patience())
+            }
+            Self::NoPort { given, elsewhere, .. } => {
+                match elsewhere.as_slice() {
+                    [] => write!(f, "it runs, but listens nowhere")?,
+                    [one] => write!(f, "it listens on {one}")?,
+                    all => write!(f, "it listens on {all:?}")?,
+                }
+                write!(f, ", not on port {given}, which {{port}} and the variable PORT gave it")
             }
         }
     }
@@ -473,6 +679,7 @@ impl Group {
         let mut child = command.process_group(0).spawn()?;
         let id = Pid::from_child(&child).as_raw_pid();
         running.insert(id);
+        guard::watch(id);
         let out = child.stdout.take().expect("the caller pipes stdout");
         let err = child.stderr.take().expect("the caller pipes stderr");
         Ok((Self { id, leader: Mutex::new(child) }, (out, err)))
@@ -491,6 +698,15 @@ impl Group {
         Ok(())
     }
 
+    /// What the leader has started and is running now; nobody once the leader has ended.
+    fn family(&self) -> Vec<i32> {
+        let mut leader = lock(&self.leader);
+        match leader.try_wait() {
+            Ok(None) => kernel::family(self.id).unwrap_or_default().split_off(1),
+            _ => Vec::new(),
+        }
+    }
+
     /// Kills the group and waits for its leader.
     fn kill(&self) {
         let mut running = lock(&RUNNING);
@@ -501,7 +717,9 @@ impl Group {
             // A killed child ends, and nobody else waits for it.
             let _ = leader.wait();
         }
-        running.remove(&self.id);
+        if running.remove(&self.id) {
+            guard::forget(self.id);
+        }
     }
 }
 

@@ -1,12 +1,13 @@
 use std::fmt;
 use std::io;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::kernel::{self, Call, Socket, State, Thread};
 use crate::server::Process;
 use crate::trouble::Cause;
 use crate::wait::{SLICE, patience};
+use crate::wire::Kind;
 
 /// The proof that a server does nothing more until somebody outside does something.
 ///
@@ -118,11 +119,15 @@ pub(crate) struct Watch<'p> {
     process: Option<&'p Process>,
     last: Option<Reading>,
     last_event: Instant,
+    last_noted: Option<Instant>,
 }
+
+/// How often a reading of a server that is at work is written down.
+const BETWEEN_NOTES: Duration = Duration::from_millis(200);
 
 impl<'p> Watch<'p> {
     pub(crate) fn new(process: Option<&'p Process>) -> Self {
-        Self { process, last: None, last_event: Instant::now() }
+        Self { process, last: None, last_event: Instant::now(), last_noted: None }
     }
 
     /// What is waited for came nearer: the wait begins anew.
@@ -148,7 +153,9 @@ impl<'p> Watch<'p> {
             && self.last.as_ref() == Some(reading)
             && reading.is_at_rest()
         {
-            return Some(Cause::Stuck(reading.evidence(process), bytes));
+            let stuck = reading.evidence(process);
+            process.wire.note("server", Kind::Reading, format!("stuck: {stuck}"));
+            return Some(Cause::Stuck(stuck, bytes));
         }
         // Bytes that move between others are progress, too. Processor time is none: a server may
         // spin for ever.
@@ -156,6 +163,13 @@ impl<'p> Watch<'p> {
             && last.sockets != reading.sockets
         {
             self.last_event = Instant::now();
+        }
+        if let (Some(process), Some(reading)) = (self.process, &reading)
+            && self.last.as_ref() != Some(reading)
+            && self.last_noted.is_none_or(|noted| noted.elapsed() > BETWEEN_NOTES)
+        {
+            process.wire.note("server", Kind::Reading, reading.describe(process));
+            self.last_noted = Some(Instant::now());
         }
         self.last = reading;
         self.overdue(bytes)
@@ -175,8 +189,8 @@ impl Reading {
     fn take(process: &Process) -> io::Result<Self> {
         Ok(Self {
             sockets: kernel::sockets(process.address.port())?,
-            threads: kernel::threads(process.id())?,
-            cpu_ticks: kernel::cpu_ticks(process.id())?,
+            threads: kernel::threads(process.id()?)?,
+            cpu_ticks: kernel::cpu_ticks(process.id()?)?,
         })
     }
 
@@ -202,9 +216,29 @@ impl Reading {
         self.sockets.iter().filter(|socket| socket.listening).map(|socket| socket.rx_queue).sum()
     }
 
+    /// What the threads do and what stands in the queues, for the wire log.
+    fn describe(&self, process: &Process) -> String {
+        let stuck = self.evidence(process);
+        let running = self.threads.len() - stuck.sleepers.len();
+        let mut texts = Vec::new();
+        if running > 0 {
+            texts.push(format!("{running} running"));
+        }
+        if !stuck.sleepers.is_empty() {
+            texts.push(stuck.to_string());
+        }
+        let queued =
+            |socket: &&Socket| socket.local.port() == process.address.port() && socket.tx_queue > 0;
+        let queued = self.sockets.iter().filter(queued).take(5).map(|socket| {
+            format!("{} bytes under way to {}", socket.tx_queue, process.name_of(socket.remote))
+        });
+        texts.extend(queued);
+        texts.join("; ")
+    }
+
     fn evidence(&self, process: &Process) -> Stuck {
         // Names are for the report: without them it is still a proof.
-        let descriptors = kernel::socket_descriptors(process.id()).unwrap_or_default();
+        let descriptors = process.id().and_then(kernel::socket_descriptors).unwrap_or_default();
         let peer = |call: &Call| {
             let fd = call.fd()?;
             let inode = descriptors.iter().find(|descriptor| descriptor.fd == fd)?.inode;

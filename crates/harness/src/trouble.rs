@@ -50,6 +50,8 @@ pub struct Scene {
     pub threads: Vec<String>,
     /// Its last lines on stderr.
     pub stderr: Vec<String>,
+    /// How many cores' worth of processor time it has used since its start; none if unknown.
+    pub load: Option<f64>,
 }
 
 impl Trouble {

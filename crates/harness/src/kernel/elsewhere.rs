@@ -1,6 +1,7 @@
 //! Systems without /proc: no reading is possible.
 
 use std::io;
+use std::net::SocketAddr;
 
 use super::{Socket, SocketDescriptor, Thread};
 
@@ -18,6 +19,10 @@ pub(super) fn thread_count(_pid: i32) -> io::Result<usize> {
 
 pub(super) fn cpu_ticks(_pid: i32) -> io::Result<u64> {
     unsupported()
+}
+
+pub(super) fn ticks_per_second() -> Option<u64> {
+    None
 }
 
 pub(super) fn rss_bytes(_pid: i32) -> io::Result<u64> {
@@ -41,5 +46,13 @@ pub(super) fn socket_descriptors(_pid: i32) -> io::Result<Vec<SocketDescriptor>>
 }
 
 pub(super) fn sockets(_port: u16) -> io::Result<Vec<Socket>> {
+    unsupported()
+}
+
+pub(super) fn listeners_of(_leader: i32) -> io::Result<Vec<(i32, SocketAddr)>> {
+    unsupported()
+}
+
+pub(super) fn family(_leader: i32) -> io::Result<Vec<i32>> {
     unsupported()
 }

@@ -32,6 +32,10 @@ pub(super) fn cpu_ticks(pid: i32) -> io::Result<u64> {
     Ok(stat.utime + stat.stime)
 }
 
+pub(super) fn ticks_per_second() -> Option<u64> {
+    Some(procfs::ticks_per_second())
+}
+
 pub(super) fn rss_bytes(pid: i32) -> io::Result<u64> {
     let status = process(pid)?.status().map_err(io_error)?;
     // Missing for a process that has ended and was not waited for.
@@ -66,12 +70,52 @@ pub(super) fn socket_descriptors(pid: i32) -> io::Result<Vec<SocketDescriptor>> 
     Ok(sockets.collect())
 }
 
+pub(super) fn listeners_of(leader: i32) -> io::Result<Vec<(i32, SocketAddr)>> {
+    let listening = table(|row| row.split_ascii_whitespace().nth(3) == Some(LISTEN))?;
+    let mut found = Vec::new();
+    for pid in family(leader)? {
+        // It may have ended meanwhile, or be somebody else's.
+        let own = socket_descriptors(pid).unwrap_or_default();
+        let is_own = |row: &&Socket| own.iter().any(|it| it.inode == row.inode);
+        found.extend(listening.iter().filter(is_own).map(|row| (pid, row.local)));
+    }
+    Ok(found)
+}
+
+/// The state of a socket that listens, in the kernel's tables.
+const LISTEN: &str = "0A";
+
+pub(super) fn family(leader: i32) -> io::Result<Vec<i32>> {
+    let processes = procfs::process::all_processes().map_err(io_error)?;
+    // One that cannot be read has ended.
+    let mut others: Vec<_> =
+        processes.flatten().filter_map(|it| it.stat().ok()).filter(|it| it.pid != leader).collect();
+    let mut family = vec![leader];
+    loop {
+        let is_in = |it: &procfs::process::Stat| it.pgrp == leader || family.contains(&it.ppid);
+        let (more, rest): (Vec<_>, Vec<_>) = others.into_iter().partition(is_in);
+        if more.is_empty() {
+            return Ok(family);
+        }
+        family.extend(more.iter().map(|it| it.pid));
+        others = rest;
+    }
+}
+
+/// The table is the whole system's, with a row for each connection closed in the last minute: to
+/// parse them all takes far longer than to read them.
 pub(super) fn sockets(port: u16) -> io::Result<Vec<Socket>> {
+    let port = format!(":{port:04X} ");
+    table(|row| row.contains(&port))
+}
+
+/// The rows of the tables of TCP sockets that are `wanted`, without those in state TIME_WAIT.
+fn table(wanted: impl Fn(&str) -> bool) -> io::Result<Vec<Socket>> {
     let mut entries = Vec::new();
     for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
         match std::fs::read_to_string(table) {
             Ok(table) => {
-                let rows = of_port(&table, port);
+                let rows = of_interest(&table, &wanted);
                 let parsed = TcpNetEntries::from_buf_read(rows.as_bytes(), current_system_info());
                 entries.extend(parsed.map_err(io_error)?.0);
             }
@@ -96,13 +140,9 @@ pub(super) fn sockets(port: u16) -> io::Result<Vec<Socket>> {
         .collect())
 }
 
-/// The header of a table of sockets, and those of its rows that speak of `port`. The table is the
-/// whole system's, with a row for each connection closed in the last minute: to parse them all
-/// takes far longer than to read them.
-fn of_port(table: &str, port: u16) -> String {
-    let port = format!(":{port:04X} ");
-    let rows =
-        table.lines().enumerate().filter(|(number, row)| *number == 0 || row.contains(&port));
+/// The header of a table of sockets, and those of its rows that are `wanted`.
+fn of_interest(table: &str, wanted: impl Fn(&str) -> bool) -> String {
+    let rows = table.lines().enumerate().filter(|(number, row)| *number == 0 || wanted(row));
     rows.map(|(_, row)| row.to_owned() + "\n").collect()
 }
 
@@ -217,12 +257,12 @@ mod tests {
     }
 
     #[test]
-    fn only_rows_of_the_port_are_parsed() {
+    fn only_rows_of_interest_are_parsed() {
         let table = "  sl  local_address rem_address\n\
                      0: 0100007F:0BB8 00000000:0000 0A\n\
                      1: 0100007F:D437 0100007F:0BB8 01\n\
                      2: 0100007F:D437 0100007F:0BB9 01\n";
-        assert_eq!(of_port(table, 3000).lines().count(), 3);
+        assert_eq!(of_interest(table, |row| row.contains(":0BB8 ")).lines().count(), 3);
     }
 
     #[test]
