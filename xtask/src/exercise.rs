@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use exercise::{Built, Exercise, Judge, Part, Progress, Standing, Unknown};
+use exercise::{Beginning, Built, Exercise, Judge, Part, Progress, Standing, Unknown};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Exercises: change a stage, and have the change judged
 ///
 /// Each exercise is a package under crates/exercises: a stage's listing with a place marked `todo`,
-/// a README that says what to do, three hints and a solution. NAME is its name, or a part of it
+/// or with a flaw to be found; a README that says what to do, three hints and a solution. NAME is its name, or a part of it
 /// that no other has: `05` or `accept`. Without NAME it is the first one that is not solved.
 #[derive(clap::Args)]
 #[command(after_help = "Exit status of check: 0 when it is solved, 1 when it is not, 2 for bad \
@@ -94,7 +94,9 @@ fn list(exercises: &[Exercise], progress: &Progress) -> ExitCode {
             1 => "1 hint".to_owned(),
             hints => format!("{hints} hints"),
         };
-        let line = format!("[{solved}] {:11} {:54} {hints}", exercise.name, exercise.title);
+        let level = "*".repeat(exercise.mark.level.into());
+        let line =
+            format!("[{solved}] {:10} {level:3} {:52} {hints}", exercise.name, exercise.title);
         text += line.trim_end();
         text += "\n";
     }
@@ -195,10 +197,17 @@ fn solution(exercise: &Exercise) -> anyhow::Result<ExitCode> {
     let Exercise { name, mark, .. } = exercise;
     print(&format!(
         "{}\nAbove: what the solution changes in {}. All of it:\n\
-         crates/exercises/{name}/solution\n\
+         {}\n\
          To run it: cargo run -p {} --example {}\n",
         exercise.solution_diff()?,
-        mark.base,
+        match mark.begins_with {
+            Beginning::Listing => &mark.base,
+            Beginning::Flaw | Beginning::Own => "your work",
+        },
+        match mark.begins_with {
+            Beginning::Flaw => format!("crates/{}/src", mark.base),
+            Beginning::Listing | Beginning::Own => format!("crates/exercises/{name}/solution"),
+        },
         exercise.package(),
         exercise.solution()
     ));

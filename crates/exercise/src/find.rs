@@ -5,11 +5,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use conformance::{Case, Profile, catalogue};
+use conformance::{Case, Mode, Profile, catalogue};
 use serde::Deserialize;
 use similar::TextDiff;
 
-use crate::cases::CASES;
+use crate::cases;
 
 /// One exercise: a package that a learner changes.
 #[derive(Clone, Debug)]
@@ -33,11 +33,19 @@ pub struct Exercise {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Mark {
-    /// The stage whose listing is the beginning: `stage-05`.
+    /// The stage that it belongs to: `stage-05`.
     pub base: String,
+    /// How hard it is: from 1, a few lines in one place, to 3, an hour or more.
+    pub level: u8,
+    /// What the learner begins with.
+    #[serde(default)]
+    pub begins_with: Beginning,
+    /// The modes of its server, where those are not the stage's.
+    pub modes: Option<Vec<Mode>>,
     /// The cases that fail in the beginning and have to pass.
     pub turns: Vec<String>,
-    /// With which signature they fail, where the stage's manifest does not say it.
+    /// With which signature they fail, where the stage's manifest does not say it; for a failure
+    /// that has none, a part of the text that says what was.
     #[serde(default)]
     pub before: BTreeMap<String, String>,
     /// Cases that still fail, though with another signature than the stage.
@@ -51,6 +59,19 @@ pub struct Mark {
     pub not_applicable: BTreeMap<String, String>,
 }
 
+/// What a learner begins with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Beginning {
+    /// The stage's listing, with a place marked `todo`.
+    #[default]
+    Listing,
+    /// The stage's listing with a flaw put in. The stage itself is the solution.
+    Flaw,
+    /// A server of its own.
+    Own,
+}
+
 /// No exercise is called that, or more than one.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Unknown {
@@ -58,7 +79,7 @@ pub struct Unknown {
     nearest: Vec<String>,
 }
 
-/// All exercises under `root`, in their order.
+/// All exercises under `root`: stage by stage, the easy ones first.
 ///
 /// # Errors
 /// A folder is not an exercise.
@@ -71,7 +92,10 @@ pub fn find_all(root: &Path) -> anyhow::Result<Vec<Exercise>> {
         .filter(|directory| directory.join("Cargo.toml").exists())
         .map(|directory| Exercise::read(root, directory))
         .collect::<anyhow::Result<Vec<_>>>()?;
-    exercises.sort_by(|a, b| a.name.cmp(&b.name));
+    let key = |exercise: &Exercise| {
+        (exercise.mark.base.clone(), exercise.mark.level, exercise.name.clone())
+    };
+    exercises.sort_by_cached_key(key);
     Ok(exercises)
 }
 
@@ -128,7 +152,10 @@ impl Exercise {
             toml::from_str(&text).with_context(|| format!("{path:?} describes no exercise"))?;
         let Package { description: title, metadata: Metadata { exercise: mark } } =
             manifest.package;
-        let base = Profile::read(&root.join("crates").join(&mark.base))?;
+        let mut base = Profile::read(&root.join("crates").join(&mark.base))?;
+        if let Some(modes) = &mark.modes {
+            base.modes.clone_from(modes);
+        }
         let name = directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Ok(Self { name, title, directory, mark, base })
     }
@@ -155,36 +182,43 @@ impl Exercise {
         (1..=Self::HINTS).map(read).collect()
     }
 
-    /// What the solution changes in the stage's listing, as a unified diff.
+    /// The folder in which the solution stands.
+    pub fn solution_folder(&self) -> PathBuf {
+        match self.mark.begins_with {
+            Beginning::Flaw => self.stage_folder(),
+            Beginning::Listing | Beginning::Own => self.directory.join("solution"),
+        }
+    }
+
+    /// What the solution changes, as a unified diff: in the stage's listing where the learner began
+    /// with that, else in what the learner has now.
     ///
     /// # Errors
     /// A file cannot be read.
     pub fn solution_diff(&self) -> anyhow::Result<String> {
-        let stage = self.directory.join("../..").join(&self.mark.base).join("src");
-        let read =
-            |path: &Path| fs::read_to_string(path).with_context(|| format!("cannot read {path:?}"));
-        let folder = self.directory.join("solution");
-        let entries = fs::read_dir(&folder).with_context(|| format!("cannot read {folder:?}"))?;
-        let mut names = entries
-            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-            .collect::<io::Result<Vec<_>>>()?;
-        names.sort();
+        let (old_folder, old_name) = match self.mark.begins_with {
+            Beginning::Listing => (self.stage_folder(), &self.mark.base),
+            Beginning::Flaw | Beginning::Own => (self.directory.join("src"), &self.name),
+        };
+        let new_folder = self.solution_folder();
         let mut text = String::new();
-        for name in names {
-            // What the book marks in a listing is not part of it.
-            let lines = read(&stage.join(&name))?;
-            let lines = lines.split_inclusive('\n').filter(|line| !line.contains("// ANCHOR"));
-            let (old, new) = (lines.collect::<String>(), read(&folder.join(&name))?);
-            let headers = [format!("{}/{name}", self.mark.base), format!("{}/{name}", self.name)];
+        for file in source_files(&new_folder)? {
+            let old = read_listing(&old_folder.join(&file))?;
+            let new = read_listing(&new_folder.join(&file))?;
+            let headers = [format!("{old_name}/{file}"), format!("solution/{file}")];
             let diff = TextDiff::from_lines(&old, &new);
             text += &diff.unified_diff().header(&headers[0], &headers[1]).to_string();
         }
         Ok(text)
     }
 
+    fn stage_folder(&self) -> PathBuf {
+        self.directory.join("../..").join(&self.mark.base).join("src")
+    }
+
     /// An entry of the mark about a case that does not exist, if there is one.
     pub fn unknown_case(&self) -> Option<&str> {
-        let Mark { base: _, turns, before, designed, info, not_applicable } = &self.mark;
+        let Mark { turns, before, designed, info, not_applicable, .. } = &self.mark;
         let keys = turns.iter().chain(info).chain(before.keys());
         let mut keys = keys.chain(designed.keys()).chain(not_applicable.keys());
         keys.find(|key| !self.all_cases().any(|case| covers(key, case.id))).map(String::as_str)
@@ -193,7 +227,7 @@ impl Exercise {
     /// The catalogue, and the exercise's own cases.
     pub(crate) fn all_cases(&self) -> impl Iterator<Item = &'static Case> {
         let own = format!("{}/", self.name);
-        catalogue().chain(CASES.iter().filter(move |case| covers(&own, case.id)))
+        catalogue().chain(cases::all().filter(move |case| covers(&own, case.id)))
     }
 
     /// How many hints each exercise has.
@@ -209,6 +243,27 @@ impl Mark {
     /// The entry of [`Mark::before`] for the case `id`.
     pub(crate) fn before(&self, id: &str) -> Option<&str> {
         self.before.iter().find(|(key, _)| covers(key, id)).map(|(_, text)| text.as_str())
+    }
+}
+
+/// The names of the files in `folder`, sorted.
+fn source_files(folder: &Path) -> anyhow::Result<Vec<String>> {
+    let entries = fs::read_dir(folder).with_context(|| format!("cannot read {folder:?}"))?;
+    let mut names = entries
+        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+        .collect::<io::Result<Vec<_>>>()?;
+    names.sort();
+    Ok(names)
+}
+
+/// A listing without what the book marks in it; nothing where there is no such file.
+fn read_listing(path: &Path) -> anyhow::Result<String> {
+    match fs::read_to_string(path) {
+        Ok(text) => {
+            Ok(text.split_inclusive('\n').filter(|line| !line.contains("// ANCHOR")).collect())
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(error).with_context(|| format!("cannot read {path:?}")),
     }
 }
 
@@ -238,7 +293,8 @@ mod tests {
             name: name.to_owned(),
             title: String::new(),
             directory: PathBuf::new(),
-            mark: toml::from_str("base = 'stage-01'\nturns = ['conc/03', 'echo/']").unwrap(),
+            mark: toml::from_str("base = 'stage-01'\nlevel = 1\nturns = ['conc/03', 'echo/']")
+                .unwrap(),
             base: toml::from_str("modes = ['echo']").unwrap(),
         };
         ["01-count", "05-accept", "05-fair"].map(exercise).into()

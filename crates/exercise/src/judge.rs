@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use conformance::{Bench, Case, Mode, Profile, Subject, Verdict, judge};
+use conformance::{Bench, Case, Failure, Mode, Profile, Subject, Verdict, judge};
 use procfs::process::Process;
 
 use crate::Exercise;
@@ -29,7 +29,7 @@ pub struct Judged {
     pub case: &'static Case,
     /// Whether it is one that has to turn.
     pub turns: bool,
-    /// The signature with which it fails before the work is done, if it does.
+    /// How it fails before the work is done, if it does: see [`Mark::before`](crate::Mark::before).
     pub before: Option<String>,
     /// What came out.
     pub verdict: Verdict,
@@ -94,11 +94,11 @@ impl Judge {
         report
     }
 
-    /// The cases that apply: those that have to turn, or all others.
+    /// The cases that apply: those that have to turn, or all others but the heavy ones.
     pub fn cases(&self, turns: bool) -> Vec<(&'static Case, Mode)> {
         self.exercise
             .all_cases()
-            .filter(|case| self.exercise.mark.turns(case.id) == turns)
+            .filter(|case| self.exercise.mark.turns(case.id) == turns && (turns || !case.heavy))
             .filter_map(|case| Some((case, case.needs.mode(&self.subject.profile.modes)?)))
             .collect()
     }
@@ -168,6 +168,23 @@ impl Judge {
 }
 
 impl Judged {
+    /// The failure, if it is one that nobody expected.
+    pub fn failure(&self) -> Option<&Failure> {
+        match &self.verdict {
+            Verdict::Fail(failure) | Verdict::Unexpected(_, Some(failure)) => Some(failure),
+            _ => None,
+        }
+    }
+
+    /// Whether it fails as it does before the work is done.
+    pub fn is_as_before(&self) -> bool {
+        let (Some(failure), Some(before)) = (self.failure(), &self.before) else { return false };
+        match &failure.signature {
+            Some(signature) => signature == before,
+            None => failure.actual.contains(before),
+        }
+    }
+
     /// Whether the verdict is no reason against the work. A case that passes though the stage fails
     /// it is more than was asked for.
     pub fn is_good(&self) -> bool {

@@ -86,7 +86,7 @@ mod tests {
             name: name.to_owned(),
             title: String::new(),
             directory: PathBuf::new(),
-            mark: toml::from_str("base = 'stage-01'\nturns = []").unwrap(),
+            mark: toml::from_str("base = 'stage-01'\nlevel = 1\nturns = []").unwrap(),
             base: toml::from_str("modes = ['echo']").unwrap(),
         }
     }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use conformance::{Failure, Verdict};
 
-use crate::{Exercise, Judged, Report};
+use crate::{Beginning, Exercise, Judged, Report};
 
 /// What a failure looks like from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,19 +127,21 @@ fn row(word: &str, judged: &Judged) -> String {
 
 /// What is wrong with the first case that is not as it should be.
 fn explain(judged: &Judged, exercise: &Exercise) -> String {
-    let Judged { case, turns, before, verdict, symptom, unstable } = judged;
+    let Judged { case, turns, verdict, symptom, unstable, .. } = judged;
     let mut text = String::new();
-    let failure = match verdict {
-        Verdict::Fail(failure) | Verdict::Unexpected(_, Some(failure)) => failure,
-        Verdict::Inconclusive(reason) => {
-            return format!("{} could not be checked here: {reason}", case.id);
-        }
-        _ => return format!("{}: {verdict}", case.id),
+    let Some(failure) = judged.failure() else {
+        return match verdict {
+            Verdict::Inconclusive(reason) => {
+                format!("{} could not be checked here: {reason}", case.id)
+            }
+            _ => format!("{}: {verdict}", case.id),
+        };
     };
     text += &match verdict {
-        _ if *turns && before.is_some() && failure.signature == *before => {
-            format!("It still does what {} does. ", exercise.mark.base)
-        }
+        _ if *turns && judged.is_as_before() => match exercise.mark.begins_with {
+            Beginning::Listing => format!("It still does what {} does. ", exercise.mark.base),
+            Beginning::Flaw | Beginning::Own => "It still does what it did at first. ".to_owned(),
+        },
         _ if *turns => String::new(),
         Verdict::Unexpected(designed, _) => {
             format!("{} fails here, too, but in another way: {designed}. ", exercise.mark.base)
@@ -150,6 +152,7 @@ fn explain(judged: &Judged, exercise: &Exercise) -> String {
         text += "It went wrong once and then right: a race, or an overloaded machine. ";
     }
     text += &symptom.map_or(String::new(), |symptom| symptom.to_string());
+    let mut text = textwrap::fill(&text, COLUMNS);
     text += &format!("\n\n  why it matters   {}\n", indent(case.why));
     let requirement = failure.requirement.as_deref().unwrap_or(case.title);
     text += &format!("  what must hold   {}\n", indent(requirement));
@@ -169,12 +172,14 @@ fn explain(judged: &Judged, exercise: &Exercise) -> String {
     text.trim_end().to_owned()
 }
 
+/// How wide the text is at most.
+const COLUMNS: usize = 79;
 /// How many lines of the server's log are shown.
 const LOG_LINES: usize = 6;
 
 /// Further lines stand under the first, 19 columns from the left.
 fn indent(text: &str) -> String {
-    const WIDTH: usize = 60;
+    const WIDTH: usize = COLUMNS - 19;
     let wrap = |line: &str| match line.starts_with(' ') {
         // A drawing: it stays as it is.
         true => vec![line.to_owned()],

@@ -1,0 +1,85 @@
+use std::thread;
+use std::time::{Duration, Instant};
+
+use conformance::{Bench, Case, Failure, Outcome, Problem, Require, ensure, passed};
+use harness::{Cause, Client, Server};
+
+pub(super) const CASES: &[Case] = &[
+    Case::broadcast(
+        "06-timeout/01",
+        "who says nothing is disconnected, who speaks stays",
+        who_says_nothing_is_disconnected,
+    )
+    .why("Each connection costs something: one that is of no use to anybody must end."),
+    Case::broadcast(
+        "06-timeout/02",
+        "waiting for the time-out costs nothing",
+        waiting_for_the_time_out_costs_nothing,
+    )
+    .why("A loop that looks at the clock again and again never sleeps.")
+    .alone(),
+];
+
+/// a second silent client is gone, too: they stay.
+fn who_says_nothing_is_disconnected(bench: &Bench<'_>) -> Outcome {
+    const SILENCE: Duration = Duration::from_secs(1);
+    let server = Server::start(bench.command(0).env("SILENCE", SILENCE.as_secs().to_string()))?;
+    let mut silent = server.connect("s")?;
+    silent.read_to_end().require("a client that says nothing is disconnected")?;
+
+    let [mut a, mut b] = bench.room(&server, ["a", "b"])?;
+    let mut silent = server.connect("t")?;
+    let mut silent_is_there = true;
+    while silent_is_there {
+        let begin = Instant::now();
+        let talked = exchange_lines(bench, &mut a, &mut b);
+        let talked = talked.require("a client that speaks is not disconnected");
+        if begin.elapsed() >= SILENCE / 2 {
+            talked.precondition("on this machine the clients speak often enough")?;
+        } else {
+            talked?;
+        }
+        // It hears them both, until its end.
+        silent_is_there = match silent.read_line().and_then(|_| silent.read_line()) {
+            Err(trouble) if matches!(trouble.cause, Cause::Ended(..)) => false,
+            heard => heard.map(|_| true)?,
+        };
+    }
+    exchange_lines(bench, &mut a, &mut b).require("a client that speaks is not disconnected")?;
+    passed()
+}
+
+/// A says a line to B, and B one to A.
+fn exchange_lines(bench: &Bench<'_>, a: &mut Client, b: &mut Client) -> harness::Result<()> {
+    let [says, answers] = ["a", "b"].map(|name| bench.line(name));
+    a.send(&says)?;
+    b.expect(&says)?;
+    b.send(&answers)?;
+    a.expect(&answers)
+}
+
+/// until then.
+fn waiting_for_the_time_out_costs_nothing(bench: &Bench<'_>) -> Outcome {
+    const WINDOW: Duration = Duration::from_secs(1);
+    let server = Server::start(bench.command(0).env("SILENCE", "600"))?;
+    let _clients = bench.room(&server, ["a", "b", "c"])?;
+    let spent = || -> Result<(u64, u64), Box<Problem>> {
+        let (ticks, wake_ups) = (server.cpu_ticks()?, server.voluntary_switches()?);
+        thread::sleep(WINDOW);
+        Ok((server.cpu_ticks()? - ticks, server.voluntary_switches()? - wake_ups))
+    };
+    let is_idle = |(ticks, wake_ups)| ticks <= 1 && wake_ups <= 2;
+    // The clients' arrival may fall into the first window, and not into the second.
+    if !is_idle(spent()?) {
+        let (ticks, wake_ups) = spent()?;
+        ensure(is_idle((ticks, wake_ups)), || {
+            Failure::new(
+                "waiting for a time-out costs no processor time and no wake-ups",
+                format!("at most 1 clock tick and 2 wake-ups within {WINDOW:?}"),
+                format!("{ticks} clock ticks and {wake_ups} wake-ups"),
+            )
+            .at(&server)
+        })?;
+    }
+    passed()
+}

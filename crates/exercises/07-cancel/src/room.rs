@@ -1,0 +1,64 @@
+//! The shared log among tasks: who hears what, and when to write.
+
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use log::debug;
+use shared_log::{Cursor, Position, SharedLog};
+use tokio::sync::{Notify, watch};
+use tokio::task;
+
+/// Everyone who hears each other.
+#[derive(Default)]
+pub struct Room {
+    log: RwLock<SharedLog>,
+    /// Says that the log has grown.
+    grown: Notify,
+    /// Where the log ended when everyone was last told to write.
+    head: watch::Sender<Position>,
+}
+
+/// One client's place in the room. Dropping it is leaving.
+pub struct Member {
+    /// Changes when there is something to write.
+    pub head: watch::Receiver<Position>,
+    /// How far the client has got.
+    pub cursor: Cursor,
+}
+
+impl Room {
+    /// A place for a client that hears every line from now on.
+    pub fn join(&self) -> Member {
+        // In this order: what is appended between the two is told later, if to no avail.
+        Member { head: self.head.subscribe(), cursor: self.log_mut().join() }
+    }
+
+    /// Adds whole lines, for everyone but their sender.
+    pub fn append(&self, lines: &[u8], sender: &mut Cursor) {
+        self.log_mut().append(lines, sender);
+        self.grown.notify_one();
+    }
+
+    /// Tells everyone to write, for ever: once for all lines that arrive in a turn of the runtime.
+    pub async fn publish(&self) {
+        loop {
+            self.grown.notified().await;
+            // Whoever is ready to read does so first.
+            task::yield_now().await;
+            let mut log = self.log_mut();
+            log.trim();
+            debug!("the log ends at {}", log.end());
+            self.head.send_replace(log.end());
+        }
+    }
+
+    /// The log, to write from.
+    pub fn log(&self) -> RwLockReadGuard<'_, SharedLog> {
+        // A poisoned lock is as good as new: a task that panicked is one client's trouble, and
+        // has left no line half appended.
+        self.log.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn log_mut(&self) -> RwLockWriteGuard<'_, SharedLog> {
+        self.log.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
