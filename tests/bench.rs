@@ -3,7 +3,7 @@ use std::process::Command;
 
 use harness::{Cause, Client, Server};
 
-use crate::{Mode, Problem, Require, Subject};
+use crate::{Mode, Problem, Reach, Require, Subject, Target};
 
 /// Where a case meets its server: it starts it in the right mode, and knows what it means there
 /// that a client is served.
@@ -31,6 +31,12 @@ impl<'s> Bench<'s> {
         self.subject.profile.stops_in_order
     }
 
+    /// Whether the server is held to the letter of what our own print and log. Others may say it in
+    /// other words, or not at all.
+    pub fn is_ours(&self) -> bool {
+        self.subject.target.reach() == Reach::Flags
+    }
+
     /// The command that starts the server on `port`, 0 for any free one.
     pub fn command(&self, port: u16) -> Command {
         self.subject.command(self.mode, port)
@@ -41,7 +47,7 @@ impl<'s> Bench<'s> {
         self.subject.bare_command()
     }
 
-    /// Starts the server.
+    /// Starts the server, unless it runs already.
     ///
     /// # Errors
     /// It did not start: a failure.
@@ -54,7 +60,10 @@ impl<'s> Bench<'s> {
     /// # Errors
     /// As [`Bench::start`].
     pub fn start_with(&self, arguments: &[&str]) -> Result<Server, Box<Problem>> {
-        Ok(Server::start(self.command(0).args(arguments))?)
+        match self.subject.target {
+            Target::Address(address) => Ok(Server::at(address)),
+            _ => Ok(Server::start(self.command(0).args(arguments))?),
+        }
     }
 
     /// Starts the server under limits of the shell, for example `ulimit -n 40`.

@@ -1,5 +1,7 @@
 use harness::{Cause, Scene, Server, StartError, Trouble};
 
+use crate::Symptom;
+
 /// What a case reports: a finding, or the first problem. `?` on anything of the harness makes a
 /// problem of it, with the case's title as the requirement.
 pub type Outcome = Result<Finding, Box<Problem>>;
@@ -36,6 +38,8 @@ pub struct Failure {
     /// The fixed text that a designed flaw is recognised by: for a server that is stuck,
     /// [`harness::Stuck::signature`].
     pub signature: Option<String>,
+    /// What it looks like by itself; [`Failure::symptom`] looks at the scene, too.
+    pub kind: Symptom,
     /// The server at that moment.
     pub scene: Scene,
 }
@@ -61,6 +65,7 @@ impl Failure {
             expected: expected.into(),
             actual: actual.into(),
             signature: None,
+            kind: Symptom::Other,
             scene: Scene::default(),
         }
     }
@@ -155,6 +160,7 @@ impl From<Box<Trouble>> for Failure {
     fn from(trouble: Box<Trouble>) -> Self {
         Self {
             requirement: None,
+            kind: Symptom::of(&trouble),
             expected: format!("{}: {}", trouble.who, trouble.expected),
             actual: trouble.cause.to_string(),
             signature: trouble.stuck().map(harness::Stuck::signature),
@@ -167,10 +173,11 @@ impl From<StartError> for Box<Problem> {
     fn from(error: StartError) -> Self {
         Box::new(Problem::Failed(Failure {
             requirement: Some("the server starts".to_owned()),
-            expected: "a line `listening on ADDRESS` on stdout".to_owned(),
+            expected: "that it listens".to_owned(),
             actual: error.to_string(),
             signature: None,
-            scene: Scene::default(),
+            kind: Symptom::NoStart,
+            scene: error.scene(),
         }))
     }
 }

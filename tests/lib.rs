@@ -25,16 +25,20 @@ mod bench;
 mod close;
 mod conc;
 mod echo;
+mod examine;
 mod finding;
 mod history;
 mod proc;
 mod subject;
+mod symptom;
 mod trials;
 mod verdict;
 
 pub use bench::Bench;
+pub use examine::{Examined, examine};
 pub use finding::{Failure, Finding, Outcome, Problem, Require, ensure, passed};
 pub use subject::{Mode, Profile, ProfileError, Subject, Target};
+pub use symptom::Symptom;
 pub use trials::{run_as_tests, run_example_as_tests};
 pub use verdict::{Verdict, judge};
 
@@ -148,6 +152,19 @@ impl Needs {
     }
 }
 
+impl Case {
+    /// The part of its id before the number: `conc`.
+    pub fn family(&self) -> &'static str {
+        self.id.split('/').next().unwrap_or(self.id)
+    }
+
+    /// Whether `prefix` is the beginning of its id, up to a whole part of it: `conc`, `conc/`,
+    /// `conc/01`.
+    pub fn is_under(&self, prefix: &str) -> bool {
+        self.id == prefix || self.family() == prefix.trim_end_matches('/')
+    }
+}
+
 /// All cases, family by family.
 pub fn catalogue() -> impl Iterator<Item = &'static Case> {
     [proc::CASES, echo::CASES, conc::CASES, close::CASES, bcast::CASES].into_iter().flatten()
@@ -170,6 +187,13 @@ mod tests {
         let silent: Vec<_> =
             catalogue().filter(|case| case.why.is_empty()).map(|it| it.id).collect();
         assert!(silent.is_empty(), "{silent:?}");
+    }
+
+    #[test]
+    fn a_case_is_chosen_by_its_id_or_its_family() {
+        const CASE: Case = Case::echo("conc/01", "", |_| passed());
+        assert!(["conc", "conc/", "conc/01"].iter().all(|prefix| CASE.is_under(prefix)));
+        assert!(!["con", "conc/0", "conc/02", ""].iter().any(|prefix| CASE.is_under(prefix)));
     }
 
     #[test]

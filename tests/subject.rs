@@ -155,6 +155,24 @@ impl Target {
 }
 
 impl Profile {
+    /// What is expected of a server without any flaw.
+    pub fn good(modes: Vec<Mode>) -> Self {
+        Self {
+            modes,
+            example_modes: BTreeMap::new(),
+            helpers: 0,
+            stops_in_order: false,
+            designed: BTreeMap::new(),
+            info: Vec::new(),
+            not_applicable: BTreeMap::new(),
+        }
+    }
+
+    /// The same server without its flaws.
+    pub fn without_flaws(self) -> Self {
+        Self { helpers: 0, designed: BTreeMap::new(), info: Vec::new(), ..self }
+    }
+
     /// Reads the manifest in the directory `package`.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::sync::{Arc, RwLock};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
-use crate::{Bench, Case, Mode, Profile, Subject, Verdict, catalogue, judge};
+use crate::{Case, Mode, Profile, Subject, Verdict, catalogue, examine};
 
 /// Runs the catalogue as tests of the package in the directory `package`, whose server is
 /// `program`: one test for each case that its modes allow.
@@ -89,7 +89,7 @@ fn run(program: &Path, package: &str, example: Option<&str>) -> ExitCode {
 
 /// Runs a case once. A failed one is run again, only to say whether it fails always.
 fn run_once(case: &Case, subject: &Subject, mode: Mode, seed: u64) -> Result<Completion, Failed> {
-    let run = || judge(case, &subject.profile, (case.run)(&Bench::new(subject, mode, seed)));
+    let run = || examine(case, subject, seed).verdict;
     let verdict = run();
     match &verdict {
         verdict if verdict.is_as_expected() => return Ok(Completion::Completed),

@@ -1,15 +1,11 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
 
-use conformance::{Bench, Case, Failure, Mode, Profile, Subject, Verdict, judge};
-use procfs::process::Process;
+use conformance::{Case, Examined, Failure, Profile, Subject, Symptom, Verdict, examine};
 
 use crate::Exercise;
-use crate::words::Symptom;
 
 /// Runs the cases that say whether an exercise is solved.
 #[derive(Clone, Debug)]
@@ -81,8 +77,8 @@ impl Judge {
     /// `tell` is told when a case is done.
     pub fn check(&self, tell: impl Fn(&Judged) + Sync) -> Report {
         let mut report = Report { turned: Vec::new(), others: Vec::new() };
-        for (case, mode) in self.cases(true) {
-            let judged = self.run(case, mode);
+        for case in self.cases(true) {
+            let judged = self.run(case);
             tell(&judged);
             let turned = judged.is_good();
             report.turned.push(judged);
@@ -95,40 +91,22 @@ impl Judge {
     }
 
     /// The cases that apply: those that have to turn, or all others but the heavy ones.
-    pub fn cases(&self, turns: bool) -> Vec<(&'static Case, Mode)> {
+    pub fn cases(&self, turns: bool) -> Vec<&'static Case> {
         self.exercise
             .all_cases()
             .filter(|case| self.exercise.mark.turns(case.id) == turns && (turns || !case.heavy))
-            .filter_map(|case| Some((case, case.needs.mode(&self.subject.profile.modes)?)))
+            .filter(|case| case.needs.mode(&self.subject.profile.modes).is_some())
             .collect()
     }
 
-    /// Runs one case. Where its waits do not end it, the deadline does.
-    pub fn run(&self, case: &'static Case, mode: Mode) -> Judged {
-        let (begin, used) = (Instant::now(), children_seconds());
-        let (ended, on_end) = mpsc::channel::<()>();
-        let (outcome, overdue) = thread::scope(|scope| {
-            let guard = scope.spawn(move || {
-                let overdue = on_end.recv_timeout(deadline()) == Err(RecvTimeoutError::Timeout);
-                if overdue {
-                    harness::kill_servers();
-                }
-                overdue
-            });
-            let outcome = (case.run)(&Bench::new(&self.subject, mode, self.seed));
-            drop(ended);
-            (outcome, guard.join().unwrap_or_default())
-        });
-        let load = (children_seconds() - used) / begin.elapsed().as_secs_f64();
-
+    /// Runs one case.
+    pub fn run(&self, case: &'static Case) -> Judged {
         let turns = self.exercise.mark.turns(case.id);
-        let verdict = judge(case, if turns { &self.turned } else { &self.others }, outcome);
-        let symptom = match &verdict {
-            Verdict::Fail(failure) | Verdict::Unexpected(_, Some(failure)) => {
-                Some(if overdue { Symptom::Endless } else { Symptom::of(failure, load) })
-            }
-            _ => None,
-        };
+        let profile = if turns { &self.turned } else { &self.others };
+        let subject = Subject { profile: profile.clone(), ..self.subject.clone() };
+        let Examined { verdict, symptom, .. } = examine(case, &subject, self.seed);
+        let symptom =
+            symptom.filter(|_| matches!(verdict, Verdict::Fail(_) | Verdict::Unexpected(..)));
         let before = self.exercise.mark.before(case.id).or(self.exercise.base.designed(case.id));
         Judged { case, turns, before: before.map(str::to_owned), verdict, symptom, unstable: false }
     }
@@ -138,13 +116,13 @@ impl Judge {
     fn run_others(&self, tell: impl Fn(&Judged) + Sync) -> Vec<Judged> {
         const AT_A_TIME: usize = 4;
         let (alone, together): (Vec<_>, Vec<_>) =
-            self.cases(false).into_iter().partition(|(case, _)| case.alone);
+            self.cases(false).into_iter().partition(|case| case.alone);
         let waiting = Mutex::new(VecDeque::from(together));
         let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-        let run = |(case, mode)| {
-            let judged = self.run(case, mode);
+        let run = |case| {
+            let judged = self.run(case);
             tell(&judged);
-            (judged, mode)
+            judged
         };
         let work = || std::iter::from_fn(next).map(run);
         let judged = thread::scope(|scope| {
@@ -153,15 +131,15 @@ impl Judge {
             // A worker panics where a case does, and that was printed already.
             workers.into_iter().flat_map(|it| it.join().unwrap_or_default()).collect::<Vec<_>>()
         });
-        let again = |(first, mode): (Judged, Mode)| match first.is_good() {
+        let again = |first: Judged| match first.is_good() {
             true => first,
             false => {
-                let second = self.run(first.case, mode);
+                let second = self.run(first.case);
                 if second.is_good() { Judged { unstable: true, ..first } } else { second }
             }
         };
         let mut all: Vec<_> = judged.into_iter().map(again).collect();
-        all.extend(alone.into_iter().map(|it| run(it).0));
+        all.extend(alone.into_iter().map(run));
         all.sort_by_key(|judged| judged.case.id);
         all
     }
@@ -205,17 +183,4 @@ impl Report {
             Some(_) => Standing::NotYet,
         }
     }
-}
-
-/// How long one case may take in all. Its waits have bounds of their own, on progress; this one is
-/// for a server that makes progress for ever.
-fn deadline() -> Duration {
-    harness::patience() * 6
-}
-
-/// Processor time that all servers have used which this process has started and which have ended.
-fn children_seconds() -> f64 {
-    // Without it a server that spins is taken for one that hangs.
-    let ticks = Process::myself().and_then(|it| it.stat()).map_or(0, |it| it.cutime + it.cstime);
-    ticks as f64 / procfs::ticks_per_second() as f64
 }

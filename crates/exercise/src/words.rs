@@ -1,91 +1,8 @@
 //! What a learner is told.
 
-use std::fmt;
-
-use conformance::{Failure, Verdict};
+use conformance::Verdict;
 
 use crate::{Beginning, Exercise, Judged, Report};
-
-/// What a failure looks like from outside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Symptom {
-    /// It did not even listen.
-    NoStart,
-    /// It ended, or one of its threads did.
-    Crash,
-    /// Other bytes came than should.
-    WrongBytes,
-    /// It sleeps, and nothing will wake it.
-    Hang,
-    /// It works all the time, and nothing comes of it. Percent of one core.
-    Spin(u32),
-    /// It serves one client, and lets another wait.
-    Starves,
-    /// A connection ended that should have stayed.
-    Closed,
-    /// Nothing came, though it is not asleep for good.
-    Silence,
-    /// It went on and on, until the deadline.
-    Endless,
-    /// Anything else: the requirement says it.
-    Other,
-}
-
-impl Symptom {
-    /// What `failure` looks like, of a server that has used `load` cores while the case ran.
-    pub(crate) fn of(failure: &Failure, load: f64) -> Self {
-        let scene = &failure.scene;
-        let actual = failure.actual.as_str();
-        let begins = |texts: &[&str]| texts.iter().any(|text| actual.starts_with(text));
-        let waited_in_vain = begins(&["nothing came for", "it stayed "]);
-        if failure.requirement.as_deref() == Some("the server starts") {
-            Self::NoStart
-        } else if scene.exit.is_some() || scene.stderr.iter().any(|it| it.contains("panicked at")) {
-            Self::Crash
-        } else if actual.contains("is another one") {
-            Self::WrongBytes
-        } else if begins(&["the server is stuck"]) {
-            Self::Hang
-        } else if begins(&["nothing came while a flood"]) {
-            Self::Starves
-        } else if load > 0.5 && (waited_in_vain || actual.contains("clock ticks")) {
-            Self::Spin((load * 100.0) as u32)
-        } else if begins(&["the stream ended", "the connection was reset"]) {
-            Self::Closed
-        } else if waited_in_vain {
-            Self::Silence
-        } else {
-            Self::Other
-        }
-    }
-}
-
-impl fmt::Display for Symptom {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NoStart => "The server does not start.",
-            Self::Crash => "The server crashed, or one of its threads did.",
-            Self::WrongBytes => "Wrong bytes came; the first of them stands above the ^.",
-            Self::Hang => {
-                "The server hangs: all its threads sleep, and only somebody else can wake them."
-            }
-            Self::Spin(percent) => {
-                return write!(
-                    f,
-                    "The server spins: it used {percent} % of a core, and nothing came of it."
-                );
-            }
-            Self::Starves => "The server is busy with one client, and another one gets nothing.",
-            Self::Closed => "The server closed a connection that should have stayed.",
-            Self::Silence => {
-                "Nothing came. The server is not asleep for good: it waits for a time, or for \
-                 itself."
-            }
-            Self::Endless => "It went on and on, and was stopped in the end.",
-            Self::Other => "Something came out that should not.",
-        })
-    }
-}
 
 impl Report {
     /// The report in a learner's words, several lines. It ends without a line's end.
@@ -190,38 +107,7 @@ fn indent(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use harness::{Cause, Difference, End, Scene, Trouble};
-
     use super::*;
-
-    fn symptom(cause: Cause, load: f64) -> Symptom {
-        let (who, expected) = ("a".to_owned(), "6 bytes".to_owned());
-        let trouble = Box::new(Trouble { who, expected, cause, scene: Scene::default() });
-        Symptom::of(&Failure::from(trouble), load)
-    }
-
-    /// The harness tells causes apart by type, a failure by text: this holds the two together.
-    #[test]
-    fn each_cause_is_known_by_its_symptom() {
-        let difference = Difference::find(b"hello", 0, b"hallo").unwrap();
-        assert_eq!(symptom(Cause::Different(difference), 0.9), Symptom::WrongBytes);
-        assert_eq!(symptom(Cause::Ended(End::Eof, 3), 0.9), Symptom::Closed);
-        assert_eq!(symptom(Cause::Ended(End::Reset, 3), 0.0), Symptom::Closed);
-        assert_eq!(symptom(Cause::Starved(1 << 27), 0.9), Symptom::Starves);
-        let stuck = harness::Stuck { sleepers: vec![], unread: vec![], not_accepted: 0 };
-        assert_eq!(symptom(Cause::Stuck(stuck, 0), 0.9), Symptom::Hang);
-        assert_eq!(symptom(Cause::TimedOut(0), 0.97), Symptom::Spin(97));
-        assert_eq!(symptom(Cause::TimedOut(0), 0.01), Symptom::Silence);
-        assert_eq!(symptom(Cause::Unchanged("3".to_owned()), 0.97), Symptom::Spin(97));
-    }
-
-    #[test]
-    fn a_panic_is_a_crash_whatever_came_of_it() {
-        let mut failure = Failure::new("b is served", "6 bytes", "the stream ended in order (FIN)");
-        assert_eq!(Symptom::of(&failure, 0.0), Symptom::Closed);
-        failure.scene.stderr.push("thread 'main' panicked at src/main.rs:5:9:".to_owned());
-        assert_eq!(Symptom::of(&failure, 0.0), Symptom::Crash);
-    }
 
     #[test]
     fn long_texts_are_wrapped_and_drawings_are_not() {

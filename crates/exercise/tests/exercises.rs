@@ -74,12 +74,12 @@ fn trials(root: &Path) -> anyhow::Result<Vec<Trial>> {
             if part == Part::Solution && !is_the_stage {
                 cases.extend(judge.cases(false));
             }
-            for (case, mode) in cases {
+            for case in cases {
                 let (judge, company) = (judge.clone(), Arc::clone(&company));
                 let run = move || {
                     let _alone = case.alone.then(|| company.write());
                     let _in_company = (!case.alone).then(|| company.read());
-                    let judged = judge.run(case, mode);
+                    let judged = judge.run(case);
                     match part {
                         Part::Work => fails_as_stated(&judged),
                         Part::Solution => is_as_it_should_be(&judged),

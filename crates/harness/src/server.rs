@@ -95,6 +95,7 @@ pub fn limited(limits: &str, command: &Command) -> Command {
     let mut shell = Command::new("sh");
     shell.arg("-c").arg(format!("{limits}; exec \"$@\"")).arg("sh");
     shell.arg(command.get_program()).args(command.get_args());
+    shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     shell
 }
 
@@ -629,6 +630,21 @@ fn name_of_signal(signal: Signal) -> String {
         Signal::INT => "SIGINT".to_owned(),
         Signal::TERM => "SIGTERM".to_owned(),
         other => format!("signal {}", other.as_raw()),
+    }
+}
+
+impl StartError {
+    /// What it leaves behind: its exit status and its last lines on stderr.
+    pub fn scene(&self) -> Scene {
+        match self {
+            Self::NotRun(_) | Self::OtherLine(_) => Scene::default(),
+            Self::Ended(Output { status, stderr, .. }) => {
+                Scene { exit: Some(*status), stderr: stderr.clone(), ..Scene::default() }
+            }
+            Self::Silent { stderr } | Self::NoPort { stderr, .. } => {
+                Scene { stderr: stderr.clone(), ..Scene::default() }
+            }
+        }
     }
 }
 

@@ -277,14 +277,19 @@ pub(crate) fn describe_threads(process: &Process) -> Vec<String> {
         return Vec::new();
     };
     let mut sleepers = reading.evidence(process).sleepers.into_iter();
+    let in_words = |Sleeper { call, peer, .. }: Sleeper| match peer {
+        Some(peer) => format!("asleep in {call} on the connection of {peer}"),
+        None => format!("asleep in {call}"),
+    };
     let line = |thread: &Thread| {
         let doing = match thread.state {
             State::Running => "running".to_owned(),
             State::Stopped => "stopped".to_owned(),
-            State::Asleep(_) => sleepers.next().map_or_else(String::new, |it| it.to_string()),
+            State::Asleep(_) => sleepers.next().map_or_else(String::new, in_words),
         };
-        format!("thread {} {}: {doing}", thread.id, thread.name)
+        format!("thread {} ({}): {doing}", thread.id, thread.name)
     };
+
     let mut lines: Vec<_> = reading.threads.iter().map(line).collect();
     if lines.len() > 40 {
         let more = lines.split_off(40).len();

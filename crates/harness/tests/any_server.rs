@@ -71,8 +71,9 @@ fn the_server_is_the_process_that_listens_and_all_are_killed() {
     let mut a = server.connect("a").unwrap();
     a.exchange(b"hello", b"hello").unwrap();
     let threads = || Ok(server.scene().threads);
-    let reads =
-        |threads: &Vec<String>| threads.iter().any(|it| it.ends_with("asleep in recv on a"));
+    let reads = |threads: &Vec<String>| {
+        threads.iter().any(|it| it.ends_with("asleep in recv on the connection of a"))
+    };
     server.wait_until("a thread that reads from a", threads, reads).unwrap();
 
     let pid = Pid::from_raw(server.pid()).unwrap();
