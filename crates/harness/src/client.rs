@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::difference::Difference;
@@ -42,7 +43,38 @@ impl Client {
         source: Option<IpAddr>,
         server: &Arc<Process>,
     ) -> Result<Self> {
-        let connected = Self::open(source, server.address);
+        Self::new(name, server, || {
+            let socket = Self::open(source, server.address)?;
+            socket.connect_timeout(&server.address.into(), patience())?;
+            Ok(socket)
+        })
+    }
+
+    /// As [`Client::connect`], without waiting until the connection is complete.
+    pub(crate) fn begin_connect(name: &str, server: &Arc<Process>) -> Result<Self> {
+        Self::new(name, server, || {
+            let socket = Self::open(None, server.address)?;
+            socket.set_nonblocking(true)?;
+            match socket.connect(&server.address.into()) {
+                Err(error) if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) => {
+                    Err(error)
+                }
+                _ => Ok(socket),
+            }
+        })
+    }
+
+    fn new(
+        name: &str,
+        server: &Arc<Process>,
+        connect: impl FnOnce() -> io::Result<Socket>,
+    ) -> Result<Self> {
+        let connected = connect().and_then(|socket| {
+            socket.set_nonblocking(true)?;
+            let stream = TcpStream::from(socket);
+            let local = stream.local_addr()?;
+            Ok((stream, local))
+        });
         let (stream, local) = connected.map_err(|error| {
             let (who, expected) = (name.to_owned(), "a connection".to_owned());
             Box::new(Trouble { who, expected, cause: Cause::Io(error), scene: server.scene() })
@@ -52,18 +84,14 @@ impl Client {
         Ok(Self { name: name.to_owned(), stream, local, server: Arc::clone(server) })
     }
 
-    fn open(source: Option<IpAddr>, server: SocketAddr) -> io::Result<(TcpStream, SocketAddr)> {
+    fn open(source: Option<IpAddr>, server: SocketAddr) -> io::Result<Socket> {
         let socket = Socket::new(Domain::for_address(server), Type::STREAM, None)?;
+        // A write is on its way when it returns: cases are about what is sent when.
+        socket.set_tcp_nodelay(true)?;
         if let Some(source) = source {
             socket.bind(&SocketAddr::new(source, 0).into())?;
         }
-        socket.connect_timeout(&server.into(), patience())?;
-        // A write is on its way when it returns: cases are about what is sent when.
-        socket.set_tcp_nodelay(true)?;
-        socket.set_nonblocking(true)?;
-        let stream = TcpStream::from(socket);
-        let local = stream.local_addr()?;
-        Ok((stream, local))
+        Ok(socket)
     }
 
     /// The name in reports.
@@ -74,6 +102,15 @@ impl Client {
     /// The address of this end.
     pub fn local_address(&self) -> SocketAddr {
         self.local
+    }
+
+    /// Waits until the connection is complete, at most for `time`; whether it is.
+    pub fn is_connected_within(&self, time: Duration) -> bool {
+        let time = Timespec::try_from(time).ok();
+        let mut watched = [PollFd::new(&self.stream, PollFlags::OUT)];
+        // An interrupted wait is one without an event.
+        poll(&mut watched, time.as_ref()).is_ok_and(|ready| ready > 0)
+            && self.stream.peer_addr().is_ok()
     }
 
     /// The beginning of this client's part in [`play`].
@@ -112,6 +149,17 @@ impl Client {
             }
             Err(trouble) => Err(trouble),
         }
+    }
+
+    /// Sends one byte as urgent data (`MSG_OOB`): the receiver finds it outside the stream, or, if it
+    /// wants to, in its place.
+    ///
+    /// # Errors
+    /// The connection broke, or the kernel takes no more.
+    pub fn send_urgent(&mut self, byte: u8) -> Result<()> {
+        let sent = SockRef::from(&self.stream).send_out_of_band(&[byte]);
+        sent.map(drop)
+            .map_err(|error| self.trouble("to send urgent data".to_owned(), Cause::Io(error)))
     }
 
     /// Waits for exactly these bytes. It reads no byte beyond them.

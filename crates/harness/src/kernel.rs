@@ -178,6 +178,11 @@ pub fn descriptor_limit(pid: i32) -> io::Result<Option<u64>> {
     platform::descriptor_limit(pid)
 }
 
+/// Limits the address space of a process to what it has now and so many bytes more.
+pub fn limit_growth(pid: i32, bytes: u64) -> io::Result<()> {
+    platform::limit_growth(pid, bytes)
+}
+
 /// The descriptors of a process that are sockets.
 pub fn socket_descriptors(pid: i32) -> io::Result<Vec<SocketDescriptor>> {
     platform::socket_descriptors(pid)

@@ -209,6 +209,15 @@ impl Server {
         Client::connect(name, Some(source), &self.process)
     }
 
+    /// Begins to connect a client: the connection is complete when the kernel has room for it in the
+    /// accept queue. Until then the client's first bytes wait.
+    ///
+    /// # Errors
+    /// The connection was refused.
+    pub fn begin_connect(&self, name: &str) -> Result<Client> {
+        Client::begin_connect(name, &self.process)
+    }
+
     /// Waits for the proof that the server does nothing more until somebody else acts.
     ///
     /// # Errors
@@ -376,6 +385,23 @@ impl Server {
     /// As [`Server::threads`].
     pub fn peak_rss_bytes(&self) -> Result<u64> {
         self.reading("its memory", self.process.id().and_then(kernel::peak_rss_bytes))
+    }
+
+    /// The limit on open descriptors that it runs under.
+    ///
+    /// # Errors
+    /// As [`Server::threads`].
+    pub fn descriptor_limit(&self) -> Result<Option<u64>> {
+        self.reading("its limits", kernel::descriptor_limit(self.pid()))
+    }
+
+    /// Lets its address space grow by so many bytes from now on, and no more: whatever needs more
+    /// fails, a new thread's stack before all.
+    ///
+    /// # Errors
+    /// As [`Server::threads`].
+    pub fn limit_growth(&self, bytes: u64) -> Result<()> {
+        self.reading("its address space", kernel::limit_growth(self.pid(), bytes))
     }
 
     /// The rows of the kernel's table for the sockets that this process listens on; `rx_queue` is

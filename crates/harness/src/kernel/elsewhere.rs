@@ -41,6 +41,10 @@ pub(super) fn descriptor_limit(_pid: i32) -> io::Result<Option<u64>> {
     unsupported()
 }
 
+pub(super) fn limit_growth(_pid: i32, _bytes: u64) -> io::Result<()> {
+    unsupported()
+}
+
 pub(super) fn socket_descriptors(_pid: i32) -> io::Result<Vec<SocketDescriptor>> {
     unsupported()
 }

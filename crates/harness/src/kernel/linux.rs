@@ -3,9 +3,11 @@
 use std::io;
 use std::net::SocketAddr;
 
+use memchr::{memchr, memmem, memrchr};
 use procfs::net::{TcpNetEntries, TcpState};
 use procfs::process::{FDTarget, LimitValue, Process, Syscall, Task};
 use procfs::{FromBufReadSI, ProcError, ProcResult, current_system_info};
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use super::{Call, Socket, SocketDescriptor, State, Thread};
 
@@ -60,6 +62,13 @@ pub(super) fn descriptor_limit(pid: i32) -> io::Result<Option<u64>> {
     })
 }
 
+pub(super) fn limit_growth(pid: i32, bytes: u64) -> io::Result<()> {
+    let size = process(pid)?.stat().map_err(io_error)?.vsize;
+    let limit = Rlimit { current: Some(size + bytes), maximum: Some(size + bytes) };
+    prlimit(Pid::from_raw(pid), Resource::As, limit)?;
+    Ok(())
+}
+
 pub(super) fn socket_descriptors(pid: i32) -> io::Result<Vec<SocketDescriptor>> {
     let descriptors = process(pid)?.fd().map_err(io_error)?;
     // A descriptor that was closed between the listing and the reading is an error: left out.
@@ -71,7 +80,8 @@ pub(super) fn socket_descriptors(pid: i32) -> io::Result<Vec<SocketDescriptor>> 
 }
 
 pub(super) fn listeners_of(leader: i32) -> io::Result<Vec<(i32, SocketAddr)>> {
-    let listening = table(|row| row.split_ascii_whitespace().nth(3) == Some(LISTEN))?;
+    let mut listening = table(LISTEN)?;
+    listening.retain(|row| row.listening);
     let mut found = Vec::new();
     for pid in family(leader)? {
         // It may have ended meanwhile, or be somebody else's.
@@ -83,7 +93,7 @@ pub(super) fn listeners_of(leader: i32) -> io::Result<Vec<(i32, SocketAddr)>> {
 }
 
 /// The state of a socket that listens, in the kernel's tables.
-const LISTEN: &str = "0A";
+const LISTEN: &str = " 0A ";
 
 pub(super) fn family(leader: i32) -> io::Result<Vec<i32>> {
     let processes = procfs::process::all_processes().map_err(io_error)?;
@@ -102,20 +112,19 @@ pub(super) fn family(leader: i32) -> io::Result<Vec<i32>> {
     }
 }
 
-/// The table is the whole system's, with a row for each connection closed in the last minute: to
-/// parse them all takes far longer than to read them.
 pub(super) fn sockets(port: u16) -> io::Result<Vec<Socket>> {
-    let port = format!(":{port:04X} ");
-    table(|row| row.contains(&port))
+    table(&format!(":{port:04X} "))
 }
 
-/// The rows of the tables of TCP sockets that are `wanted`, without those in state TIME_WAIT.
-fn table(wanted: impl Fn(&str) -> bool) -> io::Result<Vec<Socket>> {
+/// The rows of the tables of TCP sockets that contain `text`, without those in state TIME_WAIT. The
+/// tables are the whole system's, with a row for each connection closed in the last minute: to look
+/// at each of them takes far longer than to find those few.
+fn table(text: &str) -> io::Result<Vec<Socket>> {
     let mut entries = Vec::new();
     for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
         match std::fs::read_to_string(table) {
             Ok(table) => {
-                let rows = of_interest(&table, &wanted);
+                let rows = of_interest(&table, text);
                 let parsed = TcpNetEntries::from_buf_read(rows.as_bytes(), current_system_info());
                 entries.extend(parsed.map_err(io_error)?.0);
             }
@@ -140,10 +149,20 @@ fn table(wanted: impl Fn(&str) -> bool) -> io::Result<Vec<Socket>> {
         .collect())
 }
 
-/// The header of a table of sockets, and those of its rows that are `wanted`.
-fn of_interest(table: &str, wanted: impl Fn(&str) -> bool) -> String {
-    let rows = table.lines().enumerate().filter(|(number, row)| *number == 0 || wanted(row));
-    rows.map(|(_, row)| row.to_owned() + "\n").collect()
+/// The header of a table of sockets, and those of its rows that contain `text`.
+fn of_interest(table: &str, text: &str) -> String {
+    let mut rows = String::new();
+    let mut end = 0;
+    let header = memchr(b'\n', table.as_bytes()).unwrap_or(table.len());
+    for hit in [header].into_iter().chain(memmem::find_iter(table.as_bytes(), text)) {
+        // A row may have two hits.
+        if hit >= end {
+            let start = memrchr(b'\n', &table.as_bytes()[..hit]).map_or(0, |newline| newline + 1);
+            end = memchr(b'\n', &table.as_bytes()[hit..]).map_or(table.len(), |it| hit + it);
+            rows.extend([&table[start..end], "\n"]);
+        }
+    }
+    rows
 }
 
 fn process(pid: i32) -> io::Result<Process> {
@@ -262,7 +281,10 @@ mod tests {
                      0: 0100007F:0BB8 00000000:0000 0A\n\
                      1: 0100007F:D437 0100007F:0BB8 01\n\
                      2: 0100007F:D437 0100007F:0BB9 01\n";
-        assert_eq!(of_interest(table, |row| row.contains(":0BB8 ")).lines().count(), 3);
+        let rows: Vec<_> = table.split_inclusive('\n').collect();
+        assert_eq!(of_interest(table, ":0BB8 "), rows[..3].concat());
+        assert_eq!(of_interest(table, ":0BB9 "), [rows[0], rows[3]].concat());
+        assert_eq!(of_interest(rows[1], ":").lines().count(), 1, "it has two of them");
     }
 
     #[test]
