@@ -646,8 +646,8 @@ impl<'t> Member<'t> {
     }
 }
 
-/// Everyone has a talk to give, and hears all the others', all at once.
-fn all_talk_at_once(
+/// The first of the clients have a talk each to give, and all hear all the others', all at once.
+pub(crate) fn all_talk_at_once(
     bench: &Bench<'_>,
     server: &Server,
     clients: Vec<Client>,
@@ -657,11 +657,12 @@ fn all_talk_at_once(
     let owed = |talk: &Talk| Owed::all(0..talk.count());
     let member = |(index, client): (usize, Client)| {
         let mut owed: Vec<_> = talks.iter().map(owed).collect();
-        owed[index] = Owed::nothing();
+        owed.get_mut(index).into_iter().for_each(|own| *own = Owed::nothing());
         Member::new(client, talks, owed)
     };
     let mut members: Vec<_> = clients.into_iter().enumerate().map(member).collect();
-    let texts: Vec<_> = talks.iter().map(|talk| talk.lines(0..talk.count())).collect();
+    let mut texts: Vec<_> = talks.iter().map(|talk| talk.lines(0..talk.count())).collect();
+    texts.resize(members.len(), Vec::new());
     let mut parts = Vec::new();
     for (member, text) in members.iter_mut().zip(&texts) {
         let mut rng = bench.rng();

@@ -1,7 +1,7 @@
 use std::cell::{Cell, RefCell};
 use std::process::Command;
 
-use harness::{Cause, Client, Server};
+use harness::{Cause, Client, Server, play};
 
 use crate::{Mode, Problem, Reach, Require, Subject, Target};
 
@@ -184,6 +184,77 @@ impl<'s> Bench<'s> {
         serve_newcomer().require("the server goes on, and serves the next client")
     }
 
+    /// Connects clients who are served and stay: in echo mode one, in broadcast mode two, who know
+    /// of each other.
+    ///
+    /// # Errors
+    /// They are not served.
+    pub fn regulars(&self, server: &Server) -> Result<Vec<Client>, Box<Problem>> {
+        match self.mode {
+            Mode::Echo => {
+                let mut regular = server.connect("regular")?;
+                self.serve(server, &mut regular)?;
+                Ok(vec![regular])
+            }
+            Mode::Broadcast => Ok(self.room(server, ["regular 1", "regular 2"])?.into()),
+        }
+    }
+
+    /// Requires that `speaker` is served while nobody comes: in echo mode it hears itself, in
+    /// broadcast mode `others` hear it. They are in, and have read all that they were sent.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn serve_among(
+        &self,
+        speaker: &mut Client,
+        others: &mut [Client],
+    ) -> Result<(), Box<Problem>> {
+        let line = self.line(speaker.name());
+        match self.mode {
+            Mode::Echo => speaker.exchange(&line, &line)?,
+            Mode::Broadcast => {
+                let mut parts = vec![speaker.part().send(&line)];
+                parts.extend(others.iter_mut().map(|other| other.part().expect(&line)));
+                play(&mut parts)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Requires that each of `regulars` is served, as [`Bench::serve_among`].
+    ///
+    /// # Errors
+    /// One of them is not.
+    pub fn serve_regulars(&self, regulars: &mut [Client]) -> Result<(), Box<Problem>> {
+        for _ in 0..regulars.len() {
+            let (speaker, others) = regulars.split_first_mut().expect("as many as the rounds");
+            self.serve_among(speaker, others)?;
+            regulars.rotate_left(1);
+        }
+        Ok(())
+    }
+
+    /// Connects clients who say nothing, as many as `most` or as many as the server takes: one that
+    /// leaves them in its accept queue gets no more of them, which would overflow it. When this
+    /// returns, the server has come to rest, if it ever does.
+    ///
+    /// # Errors
+    /// One cannot connect.
+    pub fn crowd(&self, server: &Server, most: usize) -> Result<Vec<Client>, Box<Problem>> {
+        const BATCH: usize = 100;
+        let mut clients = Vec::new();
+        while clients.len() < most {
+            for _ in 0..BATCH.min(most - clients.len()) {
+                clients.push(server.connect(&format!("client {}", clients.len() + 1))?);
+            }
+            if server.stuck().is_ok_and(|stuck| stuck.not_accepted > 0) {
+                break;
+            }
+        }
+        Ok(clients)
+    }
+
     /// Connects clients to a broadcast, each of them known to be in: it spoke, and all who were
     /// there before heard it. By then each has read all that it was sent.
     ///
@@ -243,6 +314,36 @@ impl<'s> Bench<'s> {
                 listener.expect(&line).require("a line is heard by the others")
             }
             heard => heard.require("a line is heard by the others"),
+        }
+    }
+
+    /// Makes sure that all are in a broadcast of whom nobody knows yet: the first one speaks, and all
+    /// others hear it.
+    ///
+    /// Who was not in by then does not hear the first line. Once all that will come of it has come,
+    /// all are, and the second line must reach them.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn roll_call(&self, clients: &mut [Client]) -> Result<(), Box<Problem>> {
+        let lines = [self.line("client 1"), self.line("client 1")];
+        let mut heard: Vec<Vec<u8>> = vec![Vec::new(); clients.len()];
+        let mut say = |line: &[u8]| {
+            let [speaker, listeners @ ..] = &mut *clients else { return Ok(()) };
+            let mut parts = vec![speaker.part().send(line)];
+            for (listener, heard) in listeners.iter_mut().zip(&mut heard) {
+                parts.push(listener.part().receive(|bytes| {
+                    heard.extend_from_slice(bytes);
+                    heard.ends_with(line)
+                }));
+            }
+            play(&mut parts)
+        };
+        match say(&lines[0]) {
+            Err(trouble) if matches!(trouble.cause, Cause::Stuck(..) | Cause::TimedOut(_)) => {
+                say(&lines[1]).require("a line reaches everyone who is connected")
+            }
+            said => said.require("a line reaches everyone who is connected"),
         }
     }
 

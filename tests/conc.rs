@@ -195,17 +195,7 @@ fn clients_cost_no_thread_each(bench: &Bench<'_>) -> Outcome {
     const CLIENTS: usize = 200;
     const MOST: usize = 32;
     let server = bench.start()?;
-    let mut clients = Vec::new();
-    for _ in 0..CLIENTS / 100 {
-        for _ in 0..100 {
-            clients.push(server.connect(&format!("client {}", clients.len() + 1))?);
-        }
-        // By then it has made all the threads it wants, if it ever comes to rest. One that leaves
-        // clients in its accept queue gives them no thread, and more of them would overflow it.
-        if server.stuck().is_ok_and(|stuck| stuck.not_accepted > 0) {
-            break;
-        }
-    }
+    let clients = bench.crowd(&server, CLIENTS)?;
     let threads = server.thread_count()?;
     if threads <= MOST {
         return passed();

@@ -28,7 +28,10 @@ mod echo;
 mod examine;
 mod finding;
 mod history;
+mod host;
 mod proc;
+mod res;
+mod scale;
 mod subject;
 mod symptom;
 mod trials;
@@ -167,7 +170,17 @@ impl Case {
 
 /// All cases, family by family.
 pub fn catalogue() -> impl Iterator<Item = &'static Case> {
-    [proc::CASES, echo::CASES, conc::CASES, close::CASES, bcast::CASES].into_iter().flatten()
+    let families = [
+        proc::CASES,
+        echo::CASES,
+        conc::CASES,
+        close::CASES,
+        bcast::CASES,
+        host::CASES,
+        res::CASES,
+        scale::CASES,
+    ];
+    families.into_iter().flatten()
 }
 
 #[cfg(test)]

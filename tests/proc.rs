@@ -1,5 +1,6 @@
 //! The server as a process: how it starts, what it says, how it ends.
 
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::unix::process::ExitStatusExt;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -46,6 +47,12 @@ pub(crate) const CASES: &[Case] = &[
         "Connections outlive the server for a minute in the kernel. Without SO_REUSEADDR they \
          keep its port.",
     ),
+    Case::any("proc/11", "--host ::1", host_of_version_6)
+        .why(
+            "An address is not four numbers. Who takes it for text to be glued to a port, or opens a \
+             socket of version 4 whatever was asked for, listens elsewhere or not at all.",
+        )
+        .with_flags(),
 ];
 
 /// The line on stdout is true: the kernel has the listener under that address, and nobody had to
@@ -231,6 +238,30 @@ fn restart_at_once(bench: &Bench<'_>) -> Outcome {
     let port = server.address().port();
     let started = Server::start(&mut bench.command(port)).require("the port is free at once");
     bench.still_serves(&started?)?;
+    passed()
+}
+
+/// Told to listen on the loopback of IP version 6, it does so, says so, and serves.
+fn host_of_version_6(bench: &Bench<'_>) -> Outcome {
+    let host = IpAddr::from(Ipv6Addr::LOCALHOST);
+    if let Err(error) = TcpListener::bind((host, 0)) {
+        let reason = format!("this machine has no IP version 6: {error}");
+        return Err(Box::new(Problem::Inconclusive(reason)));
+    }
+    let server = bench.start_with(&["--host", &host.to_string()])?;
+    let listeners = server.listeners()?;
+    ensure(
+        listeners.iter().any(|row| row.local == server.address() && row.local.ip() == host),
+        || {
+            Failure::new(
+                "it listens where --host says, and says so on stdout",
+                format!("a listener on {}", SocketAddr::new(host, server.address().port())),
+                format!("{listeners:?}; stdout: {:?}", server.stdout()),
+            )
+            .at(&server)
+        },
+    )?;
+    bench.still_serves(&server)?;
     passed()
 }
 

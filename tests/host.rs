@@ -1,0 +1,200 @@
+//! The machine that a server runs on: what runs out there, and clients who take their time.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use harness::{Cause, Client, Server};
+
+use crate::{Bench, Case, Failure, Mode, Outcome, Problem, Require, ensure, passed};
+
+pub(crate) const CASES: &[Case] = &[
+    Case::any("host/01", "thirty clients who never finish", thirty_who_never_finish).why(
+        "The slowloris attack: a client that sends one byte and then nothing costs its sender next \
+         to nothing. A server that gives a thread to each client, or only has so many, has given \
+         it away for ever.",
+    ),
+    Case::any("host/02", "no descriptors left", no_descriptors_left).why(
+        "At the limit of open files `accept` fails at once, and will again at the next try. A \
+         server that gives up never accepts again, and one that tries without a pause takes a whole \
+         core and fills the disk with its log.",
+    ),
+    Case::any("host/03", "who waited is served when there is room", who_waited_is_served).why(
+        "A listener that is still ready tells an edge-triggered selector nothing new: a server that \
+         waits for the next event after a failed `accept` leaves those in the queue there until \
+         somebody else comes.",
+    ),
+    Case::echo("host/04", "no more threads", no_more_threads).why(
+        "A thread can be refused: each takes address space for its stack. `thread::spawn` panics \
+         then, and takes the accept loop with it; the server looks alive and serves nobody new.",
+    ),
+    Case::any("host/05", "more clients at once than the queue holds", more_than_the_queue_holds)
+        .why(
+            "The kernel completes connections before the server accepts them, as many as the listen \
+             backlog says. Each `accept` takes one: a server that takes one for each event leaves \
+             the others waiting, and who found the queue full tries again after a second.",
+        ),
+];
+
+/// How many descriptors a server may have in host/02 and host/03, and how many clients come.
+const DESCRIPTORS: u64 = 40;
+const CLIENTS: usize = 60;
+
+/// Thirty clients send one byte of a line and no more. Then somebody comes who finishes its lines.
+fn thirty_who_never_finish(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let mut slow = Vec::new();
+    for number in 1..=30 {
+        let mut client = server.connect(&format!("slow {number}"))?;
+        client.send(b"x")?;
+        slow.push(client);
+    }
+    let mut newcomer = server.connect("newcomer")?;
+    let Err(waiting) = bench.serve(&server, &mut newcomer) else { return passed() };
+
+    slow.into_iter().chain([newcomer]).for_each(Client::leave);
+    bench.still_serves(&server).afterwards("it serves others when all these have left")?;
+    Err(waiting)
+}
+
+/// The server may have forty descriptors, and sixty clients come. Those whom it serves already do not
+/// notice. The server waits for better times: it neither spins nor fills its log. When most of the
+/// clients have left, new ones are served.
+fn no_descriptors_left(bench: &Bench<'_>) -> Outcome {
+    const WINDOW: Duration = Duration::from_secs(1);
+    let server = bench.start_limited(&format!("ulimit -n {DESCRIPTORS}"))?;
+    let mut regulars = bench.regulars(&server).precondition("clients are served at first")?;
+    let crowd = take_all_descriptors(&server, CLIENTS - regulars.len())?;
+    bench.serve_regulars(&mut regulars).require("out of descriptors, it serves who is there")?;
+
+    let (ticks, lines, start) = (server.cpu_ticks()?, server.stderr_line_count(), Instant::now());
+    thread::sleep(WINDOW);
+    let ticks = (server.cpu_ticks()? - ticks) as f64 / start.elapsed().as_secs_f64();
+    let lines = (server.stderr_line_count() - lines) as f64 / start.elapsed().as_secs_f64();
+    ensure(ticks <= 5.0 && lines <= 20.0, || {
+        Failure::new(
+            "out of descriptors, it waits: it does not spin, nor fill its log",
+            "at most 5 clock ticks and 20 lines on stderr a second",
+            format!("{ticks:.0} clock ticks and {lines:.0} lines a second"),
+        )
+        .at(&server)
+    })?;
+
+    crowd.into_iter().for_each(Client::leave);
+    bench.serve_regulars(&mut regulars).require("who was there all the time is still served")?;
+    bench.still_serves(&server)?;
+    passed()
+}
+
+/// As before; and one of those whom the server could not accept has sent a line. It is served as
+/// soon as there is room, though nobody else comes: nothing but the server's own patience brings
+/// that about.
+fn who_waited_is_served(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start_limited(&format!("ulimit -n {DESCRIPTORS}"))?;
+    let mut regulars = bench.regulars(&server).precondition("clients are served at first")?;
+    let mut crowd = take_all_descriptors(&server, CLIENTS - regulars.len())?;
+    let mut waiting = crowd.pop().expect("somebody came");
+    let is_accepted = server.end_of(&waiting)?.is_none_or(|end| end.inode != 0);
+    if is_accepted {
+        // It was accepted only to be closed again: that is an answer, too.
+        waiting.expect_end().require("a client is served, or told that it will not be")?;
+        return passed();
+    }
+    crowd.into_iter().for_each(Client::leave);
+    let served = bench.serve_among(&mut waiting, &mut regulars);
+    served.require("who waits in the queue is served as soon as there is room")?;
+    passed()
+}
+
+/// Connects so many clients to a server that has no descriptors for all of them, and waits until
+/// it has none left.
+fn take_all_descriptors(server: &Server, clients: usize) -> Result<Vec<Client>, Box<Problem>> {
+    let limit = server.descriptor_limit()?;
+    ensure(limit == Some(DESCRIPTORS), || {
+        Failure::new("", format!("{DESCRIPTORS}"), format!("{limit:?}"))
+    })
+    .precondition("the limit on descriptors is set")?;
+    let connect = |number| server.connect(&format!("client {number}"));
+    let clients = (1..=clients).map(connect).collect::<Result<Vec<_>, _>>()?;
+    // One less: some keep one in reserve, to accept with and to close at once.
+    let taken = || harness::kernel::descriptor_count(server.pid());
+    server
+        .wait_until("all descriptors to be taken", taken, |count| *count as u64 + 1 >= DESCRIPTORS)
+        .precondition("the server has no descriptors left")?;
+    Ok(clients)
+}
+
+/// The server's address space may grow by the stacks of some sixteen threads, and 120 clients come.
+/// Each is served, or told by the end of its connection that it is not. When they have left, others
+/// are served.
+fn no_more_threads(bench: &Bench<'_>) -> Outcome {
+    const CLIENTS: usize = 120;
+    const MIB: u64 = 1 << 20;
+    let server = bench.start()?;
+    let mut regulars = bench.regulars(&server).precondition("clients are served at first")?;
+    // Half a stack more than whole ones: what remains at the end is enough for everything else.
+    server.limit_growth(33 * MIB)?;
+    let mut served = Vec::new();
+    let mut refused = 0;
+    for number in 1..=CLIENTS {
+        let mut client = server.connect(&format!("client {number}"))?;
+        let line = bench.line(client.name());
+        match client.exchange(&line, &line) {
+            Ok(()) => served.push(client),
+            Err(trouble) if matches!(trouble.cause, Cause::Ended(..)) => refused += 1,
+            Err(waiting) => {
+                served.into_iter().chain(regulars).chain([client]).for_each(Client::leave);
+                let serves = bench.still_serves(&server);
+                serves.afterwards("it serves others when all these have left")?;
+                return Err(waiting).require("a client is served, or told that it will not be");
+            }
+        }
+    }
+    bench.serve_regulars(&mut regulars).require("who was there before is still served")?;
+    if refused == 0 && server.thread_count()? > CLIENTS {
+        let reason = "the limit left room for a thread for each client";
+        return Err(Box::new(Problem::Inconclusive(reason.to_owned())));
+    }
+    served.into_iter().for_each(Client::leave);
+    bench.still_serves(&server)?;
+    passed()
+}
+
+/// While the server stands still, clients connect until its accept queue is full, and one more whom
+/// the kernel puts off. Then the server goes on: all are served, one after the other.
+fn more_than_the_queue_holds(bench: &Bench<'_>) -> Outcome {
+    // More than a server has room for that has not chosen: std 128, Python and Go somewhat more.
+    const MOST: usize = 300;
+    // A connection to a queue with room is complete at once. Were one not, the queue would only
+    // seem full, and fewer clients would wait in it.
+    const AT_ONCE: Duration = Duration::from_millis(200);
+    let server = bench.start()?;
+    server.pause()?;
+    let mut clients = Vec::new();
+    while clients.len() < MOST {
+        clients.push(server.begin_connect(&format!("client {}", clients.len() + 1))?);
+        if !clients.last().is_some_and(|client| client.is_connected_within(AT_ONCE)) {
+            break;
+        }
+    }
+    server.resume()?;
+    let serve_all = || -> Result<(), Box<Problem>> {
+        match bench.mode() {
+            Mode::Echo => {
+                for mut client in clients {
+                    bench.serve(&server, &mut client)?;
+                    client.leave();
+                }
+            }
+            Mode::Broadcast => {
+                bench.roll_call(&mut clients)?;
+                let (first, others) = clients.split_first_mut().expect("one at least has come");
+                for client in others {
+                    bench.serve_among(client, std::slice::from_mut(first))?;
+                }
+            }
+        }
+        Ok(())
+    };
+    serve_all().require("whoever connected while the server was busy is served")?;
+    passed()
+}
