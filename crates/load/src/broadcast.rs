@@ -1,8 +1,7 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::Sender;
 use hdrhistogram::Histogram;
 use mio::event::Event;
 use mio::net::TcpStream;
@@ -12,23 +11,30 @@ use crate::connect::{BATCH, connect, is_connected};
 use crate::driver::{Counts, Driver, Workload};
 use crate::history::{Faults, History};
 use crate::line::{Codec, Line};
-use crate::report::{Error, Fault, Report, Tally, Unit, Verdict, latencies};
-use crate::watch::{Clock, Progress};
+use crate::pace::{Counted, Pace, Schedule};
+use crate::report::{Arrival, Error, Fault, Report, Tally, Unit, Verdict, latencies};
+use crate::watch::{Clock, Progress, Watcher};
 
 /// The broadcast workload: clients send lines, and every line is owed to every other client.
 ///
-/// A closed loop over the whole room: so many lines are in flight, and when the clients have on
-/// average received one more, the next client in turn sends the next line, each in a write of its
-/// own. Everyone is known to be in the room before the first line that counts, and hears a last
-/// one after it, so that every client's total must come out exactly.
+/// In a closed loop, so many lines are in flight in the whole room: when the clients have on
+/// average received one more, the next client in turn sends the next line. In an open loop, the
+/// clients send by the clock. Each line leaves in a write of its own. Everyone is known to be in
+/// the room before the first line that counts, and hears a last one after it, so that every
+/// client's total must come out exactly.
 #[derive(Clone, Debug)]
 pub struct Broadcast {
-    /// How many clients; 2 to 65,536. All of them send.
+    /// How many clients; 2 to 65,536.
     pub clients: usize,
+    /// How many of them send; at least 1.
+    pub senders: usize,
     /// How long a line is in bytes, its `\n` included; at least [`Codec::SHORTEST`].
     pub line: usize,
-    /// How many lines are in flight in the whole room; at least 1.
-    pub in_flight: usize,
+    /// When the next line leaves.
+    pub pace: Pace,
+    /// When the last client stops reading, since the window began, if one does. The server may
+    /// disconnect that one, and owes it nothing; nor does it send.
+    pub slow_reader: Option<Duration>,
     /// One client in so many is verified line by line, and two at least.
     pub verify_one_in: usize,
     /// How long the clients talk before it counts. It takes longer where the lines in flight
@@ -45,30 +51,43 @@ pub struct Broadcast {
 impl Broadcast {
     /// What [`Broadcast::warm_up`] is extended to.
     pub const LONGEST_WARM_UP: Duration = Duration::from_secs(5);
+    /// How long what is still owed in an open loop is waited for, even while it arrives.
+    pub const LONGEST_DRAIN: Duration = Duration::from_secs(2);
 
-    /// Drives the server at `server`, and tells `progress` where it is; it stops when nobody
-    /// listens there.
+    /// Drives the server at `server`, and tells `watcher` where it is.
     ///
     /// # Errors
     ///
     /// What keeps the generator from its work, such as too few file descriptors. What the server
     /// does is never an error but a [`Verdict`].
-    pub fn run(&self, server: SocketAddr, progress: &Sender<Progress>) -> Result<Report, Error> {
-        let mut driver = Driver::new(Room::new(self), progress)?;
+    pub fn run<'a>(
+        &self,
+        server: SocketAddr,
+        watcher: &'a mut Watcher<'a>,
+    ) -> Result<Report, Error> {
+        let mut driver = Driver::new(Room::new(self), watcher)?;
         let mut report = Report {
             verdict: Verdict::Works,
             evidence: None,
             clients: self.clients,
             connected: 0,
             served: 0,
+            arrival: Arrival::default(),
+            expelled: None,
             window: None,
         };
+        let begin = Instant::now();
         if self.arrive(&mut driver, server)? {
             report.served = self.clients;
+            report.arrival = Arrival { connected: begin.elapsed(), served: begin.elapsed() };
             driver.workload.open();
             self.warm_up(&mut driver)?;
-            report.window = Some(driver.measure(self.window, self.patience)?);
+            let mut window = driver.measure(self.window, self.patience)?;
             let ending = self.drain(&mut driver)?;
+            window.delivered = driver.workload.punctual();
+            window.latency.add(&driver.workload.latency).expect("both have the same bounds");
+            report.window = Some(window);
+            report.expelled = driver.workload.expelled;
             (report.verdict, report.evidence) = driver.workload.verdict(&ending);
         } else {
             report.served = driver.workload.hearers;
@@ -80,7 +99,7 @@ impl Broadcast {
 
     /// Connects everyone and makes sure that they are in the room: the first client speaks until
     /// all others have heard it, and then the second. Says whether that worked.
-    fn arrive(&self, driver: &mut Driver<Room>, server: SocketAddr) -> Result<bool, Error> {
+    fn arrive(&self, driver: &mut Driver<'_, Room>, server: SocketAddr) -> Result<bool, Error> {
         let clients = self.clients.max(2);
         for start in (0..clients).step_by(BATCH) {
             let end = clients.min(start + BATCH);
@@ -116,14 +135,14 @@ impl Broadcast {
     /// Lets client `speaker` speak, and says whether everyone else has heard just that.
     fn all_hear(
         &self,
-        driver: &mut Driver<Room>,
+        driver: &mut Driver<'_, Room>,
         phase: Progress,
         speaker: usize,
     ) -> Result<bool, Error> {
         driver.workload.hearers = 0;
         driver.workload.speak(speaker);
         driver.workload.wanted = driver.workload.spoken;
-        let all_others = driver.workload.clients.len() - 1;
+        let all_others = driver.workload.hearers_of_one();
         driver.turn_until(
             |_| phase,
             self.patience,
@@ -132,12 +151,11 @@ impl Broadcast {
         )
     }
 
-    fn warm_up(&self, driver: &mut Driver<Room>) -> Result<(), Error> {
+    fn warm_up(&self, driver: &mut Driver<'_, Room>) -> Result<(), Error> {
         driver.turn_for(Progress::WarmingUp, self.warm_up)?;
+        let Pace::InFlight(in_flight) = self.pace else { return Ok(()) };
         let mut extra = self.warm_up;
-        while driver.workload.delivered() < driver.workload.in_flight
-            && extra < Self::LONGEST_WARM_UP
-        {
+        while driver.workload.delivered() < in_flight as u64 && extra < Self::LONGEST_WARM_UP {
             let step = Duration::from_millis(50);
             driver.turn_for(Progress::WarmingUp, step)?;
             extra += step;
@@ -147,20 +165,35 @@ impl Broadcast {
 
     /// Sends nothing new and waits for what is owed; then two clients speak once more. What comes
     /// after that is in its place, and what has not come before it is lost.
-    fn drain(&self, driver: &mut Driver<Room>) -> Result<Ending, Error> {
+    fn drain(&self, driver: &mut Driver<'_, Room>) -> Result<Ending, Error> {
         driver.workload.is_sending = false;
         let phase = Progress::Draining;
         let moves = |room: &Room| room.bytes;
-        driver.turn_until(|_| phase, self.patience, moves, |room| room.missing().lines == 0)?;
+        let begin = Instant::now();
+        let is_too_long =
+            || matches!(self.pace, Pace::PerSecond(_)) && begin.elapsed() >= Self::LONGEST_DRAIN;
+        let is_over = |room: &Room| is_too_long() || room.missing().lines == 0;
+        driver.turn_until(|_| phase, self.patience, moves, is_over)?;
         let missing = driver.workload.missing();
+        driver.workload.missing_at_end = missing.lines;
+        if missing.lines > 0 && is_too_long() {
+            return Ok(Ending {
+                missing,
+                is_behind: true,
+                is_heard: false,
+                is_heard_by_all: false,
+            });
+        }
         driver.workload.is_open = false;
         let all_heard_the_first = self.all_hear(driver, phase, 0)?;
         let is_heard = driver.workload.hearers > 0;
         let is_heard_by_all = all_heard_the_first && self.all_hear(driver, phase, 1)?;
-        Ok(Ending { missing, is_heard, is_heard_by_all })
+        Ok(Ending { missing, is_behind: false, is_heard, is_heard_by_all })
     }
 }
 
+/// A server that has delivered less than this of an open loop, soon after its end, is behind.
+const PUNCTUAL: f64 = 0.99;
 /// How long without news before the first client speaks again.
 const SPEAK_AGAIN: Duration = Duration::from_millis(20);
 
@@ -180,9 +213,19 @@ struct Room {
     is_open: bool,
     /// Whether lines that have been heard are followed by new ones.
     is_sending: bool,
-    /// Whose turn it is to send.
+    /// Whose turn it is to send, of so many, in a closed loop.
     next: usize,
-    in_flight: u64,
+    senders: usize,
+    pace: Pace,
+    /// When lines leave in an open loop.
+    schedule: Option<Schedule>,
+    counted: Counted,
+    slow_reader: Option<Duration>,
+    /// How many clients do not read: that one, or none yet.
+    deaf: usize,
+    window_began: Instant,
+    /// When the client that does not read was disconnected, since the window began.
+    expelled: Option<Duration>,
     /// The number of the last signal, and the one that everybody is to hear.
     spoken: u32,
     wanted: u32,
@@ -190,6 +233,8 @@ struct Room {
     hearers: usize,
     /// Lines sent.
     sent: u64,
+    /// What was still missing when it was no longer waited for, in lines.
+    missing_at_end: u64,
     /// Bytes received, of lines that count or of signals.
     bytes: u64,
     /// Whether a verified client has seen something wrong.
@@ -212,6 +257,8 @@ struct Client {
     heard: u32,
     /// What a verified client has heard.
     history: Option<Box<History>>,
+    /// Whether it has stopped reading.
+    is_deaf: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -225,6 +272,8 @@ enum State {
 struct Ending {
     /// What was missing before the last signals.
     missing: Missing,
+    /// Whether it went on, but too slowly to wait for.
+    is_behind: bool,
     /// Whether anybody heard the last signals, and whether everybody did.
     is_heard: bool,
     is_heard_by_all: bool,
@@ -256,13 +305,41 @@ impl Workload for Room {
         }
         if event.is_writable() {
             self.flush(index);
+            if self.is_sending {
+                self.catch_up(index);
+            }
+        }
+        if self.clients[index].is_deaf && (event.is_read_closed() || event.is_error()) {
+            self.close(index);
         }
     }
 
     fn turn_is_over(&mut self) {
         if self.is_sending {
-            self.send();
+            match self.pace {
+                Pace::InFlight(in_flight) => self.send(in_flight.max(1) as u64),
+                Pace::PerSecond(_) => self.send_due(self.clock.nanos()),
+                Pace::Silent => {}
+            }
         }
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        let schedule = self.schedule.filter(|_| self.is_sending)?;
+        Some(schedule.next_due(self.clock))
+    }
+
+    fn window_begins(&mut self) {
+        self.window_began = Instant::now();
+        let now = self.clock.nanos();
+        self.send_due(now);
+        self.counted.begin(self.schedule.map(|_| now));
+    }
+
+    fn window_ends(&mut self) {
+        let now = self.clock.nanos();
+        self.send_due(now);
+        self.counted.end(self.schedule.map(|_| now));
     }
 
     fn is_decided(&self) -> bool {
@@ -295,11 +372,19 @@ impl Room {
             is_open: false,
             is_sending: false,
             next: 0,
-            in_flight: plan.in_flight.max(1) as u64,
+            senders: plan.senders.clamp(1, plan.clients.max(1)),
+            pace: plan.pace,
+            schedule: None,
+            counted: Counted::none(),
+            slow_reader: plan.slow_reader,
+            deaf: 0,
+            window_began: Instant::now(),
+            expelled: None,
             spoken: 0,
             wanted: 1,
             hearers: 0,
             sent: 0,
+            missing_at_end: 0,
             bytes: 0,
             is_wrong: false,
             latency: latencies(),
@@ -316,6 +401,7 @@ impl Room {
             partial: Vec::new(),
             heard: 0,
             history: None,
+            is_deaf: false,
         });
     }
 
@@ -328,14 +414,44 @@ impl Room {
                 client.history = Some(Box::new(History::new(self.codec, index as u32, clients)));
             }
         }
+        if self.slow_reader.is_some() {
+            let last = clients - 1;
+            self.clients[last].history = None;
+            self.senders = self.senders.min(last);
+        }
         self.bytes = 0;
         self.is_open = true;
         self.is_sending = true;
-        self.send();
+        if let Pace::PerSecond(rate) = self.pace {
+            self.schedule = Some(Schedule::new(self.clock.nanos(), rate, self.senders));
+        }
+        self.turn_is_over();
+    }
+
+    /// Whether client `index` is the one that does not read, from now on if it is time for that.
+    fn is_deaf(&mut self, index: usize) -> bool {
+        let is_time = |after| self.counted.is_window() && self.window_began.elapsed() >= after;
+        let client = &self.clients[index];
+        if index + 1 == self.clients.len()
+            && !client.is_deaf
+            && self.slow_reader.is_some_and(is_time)
+        {
+            self.clients[index].is_deaf = true;
+            self.deaf += 1;
+        }
+        self.clients[index].is_deaf
+    }
+
+    /// How many clients hear what one says.
+    fn hearers_of_one(&self) -> usize {
+        self.clients.len() - self.deaf - 1
     }
 
     /// Reads all there is: as lines, as signals, or only as so many bytes.
     fn receive(&mut self, index: usize) {
+        if self.is_deaf(index) {
+            return;
+        }
         loop {
             let client = &mut self.clients[index];
             if client.state != State::Open {
@@ -373,10 +489,12 @@ impl Room {
     fn verify(&mut self, index: usize, length: usize) {
         let Some(history) = &mut self.clients[index].history else { return };
         let now = self.clock.micros();
-        let latency = &mut self.latency;
+        let (latency, counted) = (&mut self.latency, &self.counted);
         history.push(&self.buffer[..length], |line| {
-            let micros = now.wrapping_sub(line.intended) % Line::MICROS;
-            latency.saturating_record(u64::from(micros.max(1)) * 1000);
+            if counted.has(u64::from(line.intended) * 1000) {
+                let micros = now.wrapping_sub(line.intended) % Line::MICROS;
+                latency.saturating_record(u64::from(micros.max(1)) * 1000);
+            }
         });
         self.is_wrong |= !history.is_clean();
     }
@@ -414,29 +532,53 @@ impl Room {
     }
 
     /// Sends as many lines as may be in flight, each by the next client that can.
-    fn send(&mut self) {
+    fn send(&mut self, in_flight: u64) {
         let now = self.clock.micros();
-        let last = self.in_flight + self.delivered();
+        let last = in_flight + self.delivered();
         let mut in_vain = 0;
-        while self.sent < last && in_vain < self.clients.len() {
+        while self.sent < last && in_vain < self.senders {
             let index = self.next;
-            self.next = (self.next + 1) % self.clients.len();
-            let client = &mut self.clients[index];
-            if client.state != State::Open
-                || !client.unsent.is_empty()
-                || client.sent == Line::SEQUENCES
-            {
-                in_vain += 1;
-                continue;
-            }
-            in_vain = 0;
-            let line = Line { sender: index as u32, sequence: client.sent, intended: now };
-            client.sent += 1;
-            self.sent += 1;
-            client.unsent.resize(self.codec.length(), 0);
-            self.codec.encode(&line, &mut client.unsent);
-            self.flush(index);
+            self.next = (self.next + 1) % self.senders;
+            in_vain = if self.send_line(index, now) { 0 } else { in_vain + 1 };
         }
+    }
+
+    /// Sends what is due in an open loop. Who is kept from it by the server sends later.
+    fn send_due(&mut self, now: u64) {
+        while let Some(index) = self.schedule.as_mut().and_then(|schedule| schedule.next(now)) {
+            self.catch_up(index);
+        }
+    }
+
+    /// Lets a client send all that is due, as far as it can.
+    fn catch_up(&mut self, index: usize) {
+        let Some(schedule) = self.schedule.filter(|_| index < self.senders) else { return };
+        let due = schedule.due_of(index);
+        loop {
+            let number = u64::from(self.clients[index].sent);
+            let intended = schedule.time(index, number) / 1000;
+            if number >= due || !self.send_line(index, intended as u32 % Line::MICROS) {
+                return;
+            }
+        }
+    }
+
+    /// Sends a line that was meant to leave at `intended`. Says whether the client could.
+    fn send_line(&mut self, index: usize, intended: u32) -> bool {
+        let client = &mut self.clients[index];
+        if client.state != State::Open
+            || !client.unsent.is_empty()
+            || client.sent == Line::SEQUENCES
+        {
+            return false;
+        }
+        let line = Line { sender: index as u32, sequence: client.sent, intended };
+        client.sent += 1;
+        self.sent += 1;
+        client.unsent.resize(self.codec.length(), 0);
+        self.codec.encode(&line, &mut client.unsent);
+        self.flush(index);
+        true
     }
 
     fn flush(&mut self, index: usize) {
@@ -454,9 +596,14 @@ impl Room {
     /// The server, or the kernel for it, has ended this connection. Why does not matter: nothing
     /// in this workload calls for it.
     fn close(&mut self, index: usize) {
-        if self.clients[index].state != State::Closed {
-            self.clients[index].state = State::Closed;
-            self.closed += 1;
+        let client = &mut self.clients[index];
+        if client.state != State::Closed {
+            client.state = State::Closed;
+            if client.is_deaf {
+                self.expelled = Some(self.window_began.elapsed());
+            } else {
+                self.closed += 1;
+            }
         }
     }
 
@@ -467,20 +614,30 @@ impl Room {
 
     /// The bytes that one line becomes.
     fn bytes_per_line(&self) -> u64 {
-        (self.codec.length() * (self.clients.len() - 1)) as u64
+        (self.codec.length() * self.hearers_of_one().max(1)) as u64
     }
 
     /// What the clients' totals lack.
     fn missing(&self) -> Missing {
         let line = self.codec.length() as u64;
         let mut missing = Missing::default();
-        for client in &self.clients {
+        for client in self.clients.iter().filter(|client| !client.is_deaf) {
             let owed = (self.sent - u64::from(client.sent)) * line;
             let short = owed.saturating_sub(client.received).div_ceil(line);
             missing.lines += short;
             missing.clients += usize::from(short > 0);
         }
         missing
+    }
+
+    /// The share of all lines of an open loop that came in time: before it was over, or soon
+    /// after.
+    fn punctual(&self) -> Option<f64> {
+        let due = self.schedule?.due;
+        let unsent = due.saturating_sub(self.sent) * self.hearers_of_one() as u64;
+        let owed = due * self.hearers_of_one() as u64;
+        let missing = self.missing_at_end + unsent;
+        (owed > 0).then(|| 1.0 - missing as f64 / owed as f64)
     }
 
     fn verdict(&self, ending: &Ending) -> (Verdict, Option<String>) {
@@ -500,6 +657,12 @@ impl Room {
         let lost = |count| Verdict::Faulty(Tally { fault: Fault::Lost, count, unit: Unit::Lines });
         match faults.worst() {
             Some(tally) if tally.fault != Fault::Lost => (Verdict::Faulty(tally), Some(what)),
+            _ if self.punctual().is_some_and(|share| share < PUNCTUAL)
+                && (ending.is_behind || lines == 0) =>
+            {
+                let evidence = format!("{clients} of {all} clients still wait for {lines} lines");
+                (Verdict::behind(self.punctual().unwrap_or_default()), Some(evidence))
+            }
             _ if lines > 0 && ending.is_heard => {
                 let evidence = format!("{clients} of {all} clients lack lines, others came after");
                 (lost(lines), Some(evidence))
@@ -518,7 +681,8 @@ impl Room {
         let line = self.codec.length() as u64;
         let mut surplus = 0;
         let mut lost = u64::from(!is_heard_by_all);
-        for (index, client) in self.clients.iter().enumerate() {
+        let clients = self.clients.iter().enumerate();
+        for (index, client) in clients.filter(|(_, client)| !client.is_deaf) {
             // Both signals, or the other's only.
             let signals = if index < 2 { 1 } else { 2 };
             let owed = (self.sent - u64::from(client.sent) + signals) * line;

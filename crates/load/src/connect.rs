@@ -21,6 +21,11 @@ pub(crate) fn connect(
     index: usize,
     registry: &Registry,
 ) -> io::Result<TcpStream> {
+    begin_to_connect(prepare(server, index)?, server, index, registry)
+}
+
+/// A socket for client number `index` of `server`, for [`begin_to_connect`].
+pub(crate) fn prepare(server: SocketAddr, index: usize) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(server), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     // Each message leaves by itself, at once.
@@ -31,6 +36,16 @@ pub(crate) fn connect(
     if let Some(source) = source(server.ip(), index) {
         socket.bind(&SocketAddr::new(source, 0).into())?;
     }
+    Ok(socket)
+}
+
+/// Begins to connect a socket that is prepared.
+pub(crate) fn begin_to_connect(
+    socket: Socket,
+    server: SocketAddr,
+    index: usize,
+    registry: &Registry,
+) -> io::Result<TcpStream> {
     match socket.connect(&server.into()) {
         Err(error)
             if error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) =>

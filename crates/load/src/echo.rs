@@ -1,33 +1,37 @@
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::Sender;
 use hdrhistogram::Histogram;
 use mio::event::Event;
 use mio::net::TcpStream;
 
-use crate::connect::{BATCH, connect, is_connected};
+use crate::connect::{BATCH, begin_to_connect, connect, is_connected, prepare};
 use crate::content::{Content, Mismatch};
 use crate::driver::{Counts, Driver, Workload};
-use crate::report::{Error, Report, Tally, Unit, Verdict, latencies};
-use crate::watch::{Clock, Progress};
+use crate::pace::{Counted, Pace, Schedule};
+use crate::report::{Arrival, Error, Report, Tally, Unit, Verdict, latencies};
+use crate::watch::{Clock, Progress, Watcher};
 
 /// The echo workload: each connection sends a message and wants the same bytes back.
 ///
-/// A closed loop: a connection sends its next message when one has come back. The clients arrive
-/// by the hundred, each sending at once; a server that has stood still over three hundreds running
-/// sees no more. A client that has heard no echo by the end of the window, while others did, is
-/// not served; if nobody hears anything within the window, the server stalls.
+/// The clients arrive by the hundred, each sending at once; a server that has stood still over
+/// three hundreds running sees no more. A client that has heard no echo by the end of the window,
+/// while others did, is not served; if nobody hears anything within the window, the server stalls.
 #[derive(Clone, Debug)]
 pub struct Echo {
     /// How many connections.
     pub connections: usize,
     /// How long a message is, in bytes; at least 1.
     pub message: usize,
-    /// How many messages each connection has in flight; at least 1.
-    pub depth: usize,
+    /// When the next message leaves.
+    pub pace: Pace,
+    /// Whether all connect at once, and not by the hundred.
+    pub storm: bool,
+    /// Whether the first connection, which no figure but the server's cost then speaks of, keeps
+    /// [`Echo::FLOOD`] bytes in flight, whatever the pace of the others.
+    pub flooder: bool,
     /// How long the connections are busy before it counts.
     pub warm_up: Duration,
     /// How long it counts.
@@ -39,35 +43,77 @@ pub struct Echo {
 }
 
 impl Echo {
-    /// Drives the server at `server`, and tells `progress` where it is; it stops when nobody
-    /// listens there.
+    /// What a flooder has in flight.
+    pub const FLOOD: usize = 256 * 1024;
+    /// How long what is still owed in an open loop is waited for, even while it arrives.
+    pub const LONGEST_DRAIN: Duration = Duration::from_secs(2);
+
+    /// Drives the server at `server`, and tells `watcher` where it is.
     ///
     /// # Errors
     ///
     /// What keeps the generator from its work, such as too few file descriptors. What the server
     /// does is never an error but a [`Verdict`].
-    pub fn run(&self, server: SocketAddr, progress: &Sender<Progress>) -> Result<Report, Error> {
-        let mut driver = Driver::new(Crowd::new(self), progress)?;
-        self.arrive(&mut driver, server)?;
+    pub fn run<'a>(
+        &self,
+        server: SocketAddr,
+        watcher: &'a mut Watcher<'a>,
+    ) -> Result<Report, Error> {
+        let mut driver = Driver::new(Crowd::new(self), watcher)?;
+        let arrival = if self.storm {
+            self.storm(&mut driver, server)?
+        } else {
+            self.arrive(&mut driver, server)?
+        };
+        driver.workload.open();
         driver.turn_for(Progress::WarmingUp, self.warm_up)?;
-        let window = driver.measure(self.window, STALLED)?;
+        let is_silent = self.pace == Pace::Silent && !self.flooder;
+        let patience = if is_silent { Duration::ZERO } else { STALLED };
+        let bytes = driver.workload.bytes;
+        let mut window = driver.measure(self.window, patience)?;
         let served = driver.workload.served;
-        self.drain(&mut driver, window.received > 0)?;
-        let (verdict, evidence) = driver.workload.verdict(self.connections, window.received > 0);
+        let moved = is_silent || driver.workload.bytes > bytes;
+        self.drain(&mut driver, moved)?;
+        window.delivered = driver.workload.delivered();
+        window.latency.add(&driver.workload.latency).expect("both have the same bounds");
+        let delivered = window.delivered;
+        let (verdict, evidence) = driver.workload.verdict(self.connections, moved, delivered);
         Ok(Report {
             verdict,
             evidence,
             clients: self.connections,
             connected: driver.workload.connected,
             served,
+            arrival,
+            expelled: None,
             window: Some(window),
         })
+    }
+
+    /// Connects everyone at once, and waits until all are served or nothing moves any more.
+    fn storm(&self, driver: &mut Driver<'_, Crowd>, server: SocketAddr) -> Result<Arrival, Error> {
+        // What it costs us to make a socket is not what is measured.
+        let sockets = (0..self.connections)
+            .map(|index| prepare(server, index))
+            .collect::<Result<Vec<_>, _>>()?;
+        let begin = Instant::now();
+        for (index, socket) in sockets.into_iter().enumerate() {
+            let stream = begin_to_connect(socket, server, index, driver.registry())?;
+            driver.workload.join(stream);
+        }
+        let phase = |crowd: &Crowd| Progress::Arriving(crowd.served);
+        let moves = |crowd: &Crowd| (crowd.served, crowd.connected);
+        let is_served = |crowd: &Crowd| crowd.served == self.connections;
+        driver.turn_until(phase, self.patience, moves, is_served)?;
+        driver.workload.give_up_connecting();
+        Ok(driver.workload.arrival(begin))
     }
 
     /// Connects everyone, each hundred when those before are served. It may be the server's way
     /// to serve few, or to wait for more: the next ones come all the same, as long as it has not
     /// stood still three times running.
-    fn arrive(&self, driver: &mut Driver<Crowd>, server: SocketAddr) -> Result<(), Error> {
+    fn arrive(&self, driver: &mut Driver<'_, Crowd>, server: SocketAddr) -> Result<Arrival, Error> {
+        let begin = Instant::now();
         let phase = |crowd: &Crowd| Progress::Arriving(crowd.served);
         let moves = |crowd: &Crowd| (crowd.served, crowd.connected, crowd.laps().min(ENOUGH_LAPS));
         let mut stood_still = 0;
@@ -91,19 +137,28 @@ impl Echo {
             driver.turn_until(phase, NOT_LET_IN, moves, is_in)?;
         }
         driver.workload.give_up_connecting();
-        Ok(())
+        Ok(driver.workload.arrival(begin))
     }
 
     /// Sends nothing new and waits for what is owed. Where some of it does not come, one more
     /// message tells why: if it comes back, what is missing is lost. Where nothing has `moved`
     /// for long, the wait is short.
-    fn drain(&self, driver: &mut Driver<Crowd>, moved: bool) -> Result<(), Error> {
+    fn drain(&self, driver: &mut Driver<'_, Crowd>, moved: bool) -> Result<(), Error> {
         let phase = |_: &Crowd| Progress::Draining;
         let moves = |crowd: &Crowd| crowd.bytes;
         let is_done = |crowd: &Crowd| crowd.waiting() == 0;
         driver.workload.is_sending = false;
         let patience = if moved { self.patience } else { UNSERVED };
-        if !driver.turn_until(phase, patience, moves, is_done)? {
+        let begin = Instant::now();
+        let is_open_loop = matches!(self.pace, Pace::PerSecond(_));
+        let is_over = |crowd: &Crowd| {
+            is_done(crowd) || (is_open_loop && begin.elapsed() >= Self::LONGEST_DRAIN)
+        };
+        let is_drained = driver.turn_until(phase, patience, moves, is_over)?;
+        if is_drained && driver.workload.waiting() > 0 {
+            return Ok(()); // It is too far behind to wait for.
+        }
+        if !is_drained {
             driver.workload.send_once_more(|connection| connection.is_waiting());
             driver.turn_until(phase, patience, moves, is_done)?;
         }
@@ -115,6 +170,8 @@ impl Echo {
     }
 }
 
+/// A server that has delivered less than this of an open loop, soon after its end, is behind.
+const PUNCTUAL: f64 = 0.99;
 /// How long without news until it is clear that some of those who have arrived are not served.
 const UNSERVED: Duration = Duration::from_millis(250);
 /// How often each client that is served must have been so while one that is new was not. Where
@@ -134,7 +191,11 @@ struct Crowd {
     /// One buffer for all that is read and written.
     buffer: Vec<u8>,
     message: u64,
-    depth: usize,
+    pace: Pace,
+    has_flooder: bool,
+    /// When messages leave in an open loop, once all have arrived.
+    schedule: Option<Schedule>,
+    counted: Counted,
     /// Whether messages that have come back are followed by new ones.
     is_sending: bool,
     /// Messages begun, and those that have come back.
@@ -144,6 +205,9 @@ struct Crowd {
     /// Messages that had come back when there was one more of these.
     received_by_then: u64,
     connected: usize,
+    /// When the last connection was made, and when a client was last served for the first time.
+    last_connected: Instant,
+    last_served: Instant,
     closed: usize,
     /// The first wrong bytes, and whose they are.
     mismatch: Option<(usize, Mismatch)>,
@@ -160,9 +224,11 @@ struct Connection {
     sent: u64,
     /// Bytes that have come back.
     received: u64,
-    /// Messages that have come back.
+    /// Messages that were to leave, and those that have come back.
+    begun: u64,
     completed: u64,
-    /// When each message in flight was to leave, in nanoseconds.
+    /// When each message in flight was to leave, in nanoseconds; in an open loop, those that left
+    /// before it began.
     in_flight: VecDeque<u64>,
 }
 
@@ -183,6 +249,7 @@ impl Workload for Crowd {
                 Ok(true) => {
                     connection.state = State::Open;
                     self.connected += 1;
+                    self.last_connected = Instant::now();
                     self.fill_up(index, self.clock.nanos());
                 }
                 Err(_) => return self.close(index),
@@ -194,6 +261,29 @@ impl Workload for Crowd {
         if event.is_writable() {
             self.flush(index);
         }
+    }
+
+    fn turn_is_over(&mut self) {
+        if self.is_sending {
+            self.send_due(self.clock.nanos());
+        }
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        let schedule = self.schedule.filter(|_| self.is_sending)?;
+        Some(schedule.next_due(self.clock))
+    }
+
+    fn window_begins(&mut self) {
+        let now = self.clock.nanos();
+        self.send_due(now);
+        self.counted.begin(self.schedule.map(|_| now));
+    }
+
+    fn window_ends(&mut self) {
+        let now = self.clock.nanos();
+        self.send_due(now);
+        self.counted.end(self.schedule.map(|_| now));
     }
 
     fn is_decided(&self) -> bool {
@@ -211,7 +301,7 @@ impl Workload for Crowd {
 
 impl Connection {
     fn is_waiting(&self) -> bool {
-        self.received > 0 && !self.in_flight.is_empty()
+        self.received > 0 && self.completed < self.begun
     }
 }
 
@@ -223,13 +313,18 @@ impl Crowd {
             connections: Vec::with_capacity(plan.connections),
             buffer: vec![0; 64 * 1024],
             message: plan.message.max(1) as u64,
-            depth: plan.depth.max(1),
+            pace: plan.pace,
+            has_flooder: plan.flooder,
+            schedule: None,
+            counted: Counted::none(),
             is_sending: true,
             counts: Counts { sent: 0, received: 0 },
             served: 0,
             received_by_then: 0,
             bytes: 0,
             connected: 0,
+            last_connected: Instant::now(),
+            last_served: Instant::now(),
             closed: 0,
             mismatch: None,
             latency: latencies(),
@@ -243,9 +338,29 @@ impl Crowd {
             state: State::Connecting,
             sent: 0,
             received: 0,
+            begun: 0,
             completed: 0,
-            in_flight: VecDeque::with_capacity(self.depth),
+            in_flight: VecDeque::new(),
         });
+    }
+
+    /// Everyone is there who will be: an open loop begins, and the flood.
+    fn open(&mut self) {
+        if let Pace::PerSecond(rate) = self.pace {
+            let senders = self.connections.len() - usize::from(self.has_flooder);
+            self.schedule = Some(Schedule::new(self.clock.nanos(), rate, senders));
+        }
+        if self.has_flooder {
+            self.fill_up(0, self.clock.nanos());
+        }
+    }
+
+    /// How long it took until everyone was there, from `begin`.
+    fn arrival(&self, begin: Instant) -> Arrival {
+        Arrival {
+            connected: self.last_connected.saturating_duration_since(begin),
+            served: self.last_served.saturating_duration_since(begin),
+        }
     }
 
     /// How often, on average, those who are served were so since the newest of them was.
@@ -286,13 +401,26 @@ impl Crowd {
             connection.received += read as u64;
             self.bytes += read as u64;
             while connection.received >= (connection.completed + 1) * self.message {
-                // More than was sent would have been a mismatch.
-                let Some(intended) = connection.in_flight.pop_front() else { break };
-                self.latency.saturating_record(now.saturating_sub(intended).max(1));
-                self.counts.received += 1;
+                if connection.completed == connection.begun {
+                    break; // More than was sent would have been a mismatch.
+                }
+                let polite = index.checked_sub(usize::from(self.has_flooder));
+                let intended = connection.in_flight.pop_front().or_else(|| {
+                    // The first one was to tell that the client is served.
+                    Some(self.schedule?.time(polite?, connection.completed - 1))
+                });
+                if let Some(intended) = intended
+                    && polite.is_some()
+                {
+                    self.counts.received += 1;
+                    if self.counted.has(intended) {
+                        self.latency.saturating_record(now.saturating_sub(intended).max(1));
+                    }
+                }
                 if connection.completed == 0 {
                     self.served += 1;
                     self.received_by_then = self.counts.received;
+                    self.last_served = Instant::now();
                 }
                 connection.completed += 1;
             }
@@ -321,12 +449,30 @@ impl Crowd {
 
     /// Brings a connection to the number of messages in flight that it should have.
     fn fill_up(&mut self, index: usize, now: u64) {
+        let is_polite = !self.has_flooder || index > 0;
         let connection = &mut self.connections[index];
-        while connection.in_flight.len() < self.depth {
+        let depth = match self.pace {
+            _ if connection.completed == 0 => 1,
+            _ if !is_polite => (Echo::FLOOD as u64 / self.message).max(1),
+            Pace::InFlight(depth) => depth.max(1) as u64,
+            Pace::PerSecond(_) | Pace::Silent => 0,
+        };
+        while connection.begun - connection.completed < depth {
+            connection.begun += 1;
             connection.in_flight.push_back(now);
-            self.counts.sent += 1;
+            self.counts.sent += u64::from(is_polite);
         }
         self.flush(index);
+    }
+
+    /// Sends what is due in an open loop.
+    fn send_due(&mut self, now: u64) {
+        while let Some(sender) = self.schedule.as_mut().and_then(|schedule| schedule.next(now)) {
+            let index = sender + usize::from(self.has_flooder);
+            self.connections[index].begun += 1;
+            self.counts.sent += 1;
+            self.flush(index);
+        }
     }
 
     /// Sends one more message on each connection of which `is_meant` is true.
@@ -334,6 +480,7 @@ impl Crowd {
         let now = self.clock.nanos();
         for index in 0..self.connections.len() {
             if is_meant(&self.connections[index]) {
+                self.connections[index].begun += 1;
                 self.connections[index].in_flight.push_back(now);
                 self.flush(index);
             }
@@ -344,8 +491,7 @@ impl Crowd {
     fn flush(&mut self, index: usize) {
         loop {
             let connection = &mut self.connections[index];
-            let begun = connection.completed + connection.in_flight.len() as u64;
-            let left = begun * self.message - connection.sent;
+            let left = connection.begun * self.message - connection.sent;
             if left == 0 || connection.state != State::Open {
                 return;
             }
@@ -374,9 +520,22 @@ impl Crowd {
         self.connections.iter().filter(|connection| connection.is_waiting()).count()
     }
 
-    /// The verdict when `all` connections were asked for, and within the window messages came
-    /// back or none did.
-    fn verdict(&self, all: usize, moved: bool) -> (Verdict, Option<String>) {
+    /// The share of all messages of an open loop that have come back.
+    fn delivered(&self) -> Option<f64> {
+        let due = self.schedule?.due;
+        let connections = self.connections.iter().skip(usize::from(self.has_flooder));
+        let came: u64 = connections.map(|it| it.completed.saturating_sub(1)).sum();
+        (due > 0).then(|| (came as f64 / due as f64).min(1.0))
+    }
+
+    /// The verdict when `all` connections were asked for, within the window messages came back or
+    /// none did, and in an open loop this share of them came.
+    fn verdict(
+        &self,
+        all: usize,
+        moved: bool,
+        delivered: Option<f64>,
+    ) -> (Verdict, Option<String>) {
         let (served, waiting) = (self.served, self.waiting());
         let connected = self.connected;
         if let Some((index, Mismatch { fault, count, position })) = self.mismatch {
@@ -390,6 +549,10 @@ impl Crowd {
                 "{served} of {connected} connections heard an echo while others arrived, then none"
             );
             (Verdict::Stalls, Some(evidence))
+        } else if served == all && delivered.is_some_and(|share| share < PUNCTUAL) {
+            let share = delivered.unwrap_or_default();
+            let evidence = format!("{waiting} of {connected} connections still wait");
+            (Verdict::behind(share), Some(evidence))
         } else if moved && waiting > 0 {
             let evidence =
                 format!("{waiting} of {connected} connections that were answered still wait");

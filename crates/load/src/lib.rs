@@ -1,6 +1,7 @@
 //! The load generator: many clients of one server in one thread, which verify what they receive.
 //!
-//! Two workloads, both closed loops (a client sends on when the server has answered):
+//! Two workloads, each as a closed loop (a client sends on when the server has answered) or as an
+//! open one (a clock says when the next message leaves; see [`Pace`]):
 //!
 //! - [`Echo`]: each connection sends a message and wants the same bytes back.
 //! - [`Broadcast`]: clients send lines, and every line is owed to every other client.
@@ -23,6 +24,7 @@ mod driver;
 mod echo;
 mod history;
 mod line;
+mod pace;
 mod report;
 mod watch;
 
@@ -31,5 +33,6 @@ pub use content::{Content, Mismatch};
 pub use echo::Echo;
 pub use history::{Faults, History};
 pub use line::{Codec, Line};
-pub use report::{Error, Fault, Report, Tally, Unit, Verdict, Window};
-pub use watch::Progress;
+pub use pace::Pace;
+pub use report::{Arrival, Error, Fault, Report, Slice, Tally, Unit, Verdict, Window};
+pub use watch::{Progress, Watcher};

@@ -18,8 +18,21 @@ pub struct Report {
     pub connected: usize,
     /// How many of them were served: heard an echo, or were in the room.
     pub served: usize,
+    /// How they arrived.
+    pub arrival: Arrival,
+    /// When the client that stopped reading was disconnected, since the window began.
+    pub expelled: Option<Duration>,
     /// The figures; none where it did not come to that.
     pub window: Option<Window>,
+}
+
+/// How long it took until everyone was there, from the first attempt to connect.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Arrival {
+    /// Until the last connection was made.
+    pub connected: Duration,
+    /// Until the last client that was served was so for the first time.
+    pub served: Duration,
 }
 
 /// What happened within the window of a run.
@@ -32,11 +45,29 @@ pub struct Window {
     /// Messages that clients received: as many as were sent in an echo, and for each line of a
     /// broadcast one at every other client.
     pub received: u64,
+    /// The share of what was owed that came in the end, where a clock set the pace.
+    pub delivered: Option<f64>,
     /// Nanoseconds from the moment a message was meant to leave to its arrival. In a broadcast
-    /// those of the verified clients.
+    /// those of the verified clients. Where a clock sets the pace, what was meant to leave within
+    /// the window counts whenever it came; else what came within the window.
     pub latency: Histogram<u64>,
+    /// The window in slices.
+    pub timeline: Vec<Slice>,
     /// The processor time that the generator's thread took.
     pub generator_cpu: Duration,
+}
+
+/// A short part of a window.
+#[derive(Clone, Copy, Debug)]
+pub struct Slice {
+    /// When it ended, since the window began.
+    pub end: Duration,
+    /// How long it was.
+    pub length: Duration,
+    /// Messages that clients received in it.
+    pub received: u64,
+    /// The median and the 99th percentile of their latencies in nanoseconds; none without any.
+    pub latency: Option<(u64, u64)>,
 }
 
 /// How a server did.
@@ -48,6 +79,8 @@ pub enum Verdict {
     Serves(usize),
     /// Clients were served at first, then nothing moved any more.
     Stalls,
+    /// It could not keep the pace: so many of a thousand messages came in time.
+    Behind(u32),
     /// What arrived was not what was sent.
     Faulty(Tally),
     /// The server closed this many connections, or it died.
@@ -96,7 +129,7 @@ pub enum Unit {
 /// Why a run came to no result. It never is the server's doing.
 #[derive(Debug)]
 pub enum Error {
-    /// Nobody listens to the run's progress any more.
+    /// Whoever watches the run has stopped it.
     Stopped,
     /// The generator itself could not go on, for want of file descriptors for instance.
     Io(io::Error),
@@ -114,19 +147,33 @@ impl Window {
     }
 }
 
+impl Slice {
+    pub(crate) fn quantiles(latency: &Histogram<u64>) -> Option<(u64, u64)> {
+        let quantile = |quantile| latency.value_at_quantile(quantile);
+        (!latency.is_empty()).then(|| (quantile(0.5), quantile(0.99)))
+    }
+}
+
 impl fmt::Debug for Window {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Window")
             .field("length", &self.length)
             .field("sent", &self.sent)
             .field("received", &self.received)
+            .field("delivered", &self.delivered)
             .field("generator_cpu", &self.generator_cpu)
             .finish_non_exhaustive() // a histogram is thousands of numbers
     }
 }
 
 impl Verdict {
-    /// Whether the server did something that it must not. To serve few, or to stall, is a limit.
+    /// The verdict on a server that delivered this share, less than all.
+    pub(crate) fn behind(share: f64) -> Self {
+        Self::Behind((share * 1000.0) as u32)
+    }
+
+    /// Whether the server did something that it must not. To serve few, to stall, or to fall
+    /// behind, is a limit.
     pub fn is_failure(&self) -> bool {
         matches!(self, Self::Faulty(_) | Self::Closed(_))
     }
@@ -138,6 +185,7 @@ impl fmt::Display for Verdict {
             Self::Works => f.write_str("works"),
             Self::Serves(clients) => write!(f, "serves {clients}"),
             Self::Stalls => f.write_str("stalls"),
+            Self::Behind(share) => write!(f, "delivers {}.{} %", share / 10, share % 10),
             Self::Faulty(tally) => tally.fmt(f),
             Self::Closed(connections) => write!(f, "closed {connections}"),
         }

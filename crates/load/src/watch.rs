@@ -1,12 +1,12 @@
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Sender;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::line::Line;
 use crate::report::Error;
 
-/// Where a run is. Sent when it changes, and again ten times a second.
+/// Where a run is. Told when it changes, and again ten times a second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// Clients arrive; so many have been served.
@@ -15,14 +15,19 @@ pub enum Progress {
     WarmingUp,
     /// The window: what happens now is the result.
     Measuring,
+    /// The window is over.
+    Measured,
     /// Nothing more is sent; what is still owed arrives.
     Draining,
 }
 
-/// Tells those who watch a run where it is.
-#[derive(Debug)]
-pub(crate) struct Watch {
-    progress: Sender<Progress>,
+/// Is told where a run is, on the generator's own thread: nothing is sent or received meanwhile.
+/// `Break` ends the run with [`Error::Stopped`].
+pub type Watcher<'a> = dyn FnMut(Progress) -> ControlFlow<()> + 'a;
+
+/// Tells the watcher of a run where it is.
+pub(crate) struct Watch<'a> {
+    watcher: &'a mut Watcher<'a>,
     told: Option<(Progress, Instant)>,
 }
 
@@ -39,23 +44,25 @@ pub(crate) struct Mark {
     cpu: Duration,
 }
 
-impl Watch {
+impl<'a> Watch<'a> {
     /// The longest time without a word.
     pub(crate) const TICK: Duration = Duration::from_millis(100);
 
-    pub(crate) fn new(progress: &Sender<Progress>) -> Self {
-        Self { progress: progress.clone(), told: None }
+    pub(crate) fn new(watcher: &'a mut Watcher<'a>) -> Self {
+        Self { watcher, told: None }
     }
 
-    /// Tells where the run is, if that is news or was said long ago. Fails if nobody listens.
+    /// Tells where the run is, if that is news or was said long ago. Fails if it is to stop.
     pub(crate) fn tell(&mut self, progress: Progress) -> Result<(), Error> {
         let is_stale = self.told.is_none_or(|(told, at)| {
             std::mem::discriminant(&told) != std::mem::discriminant(&progress)
                 || at.elapsed() >= Self::TICK
         });
         if is_stale {
+            if (self.watcher)(progress).is_break() {
+                return Err(Error::Stopped);
+            }
             self.told = Some((progress, Instant::now()));
-            self.progress.send(progress).map_err(|_| Error::Stopped)?;
         }
         Ok(())
     }
@@ -71,6 +78,11 @@ impl Clock {
         self.start.elapsed().as_nanos() as u64
     }
 
+    /// The moment that lies so many nanoseconds after the start.
+    pub(crate) fn moment(self, nanos: u64) -> Instant {
+        self.start + Duration::from_nanos(nanos)
+    }
+
     /// Microseconds since the start, as a [`Line`] carries them.
     pub(crate) fn micros(self) -> u32 {
         (self.nanos() / 1000) as u32 % Line::MICROS
@@ -83,6 +95,11 @@ impl Mark {
         // Neither part of a thread's processor time is ever negative.
         let cpu = Duration::new(cpu.tv_sec.unsigned_abs(), cpu.tv_nsec.unsigned_abs() as u32);
         Self { at: Instant::now(), cpu }
+    }
+
+    /// When it was.
+    pub(crate) fn at(&self) -> Instant {
+        self.at
     }
 
     /// Time and this thread's processor time since `earlier`.

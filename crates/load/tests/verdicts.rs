@@ -3,13 +3,13 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::unbounded;
-use load::{Broadcast, Echo, Error, Fault, Report, Verdict};
+use load::{Broadcast, Echo, Error, Fault, Pace, Progress, Report, Verdict};
 
 #[test]
 fn a_right_echo_works() {
@@ -30,7 +30,7 @@ fn an_echo_that_comes_in_pieces_works() {
             }
         }
     });
-    let plan = Echo { message: 1000, depth: 4, ..echo_plan(3) };
+    let plan = Echo { message: 1000, pace: Pace::InFlight(4), ..echo_plan(3) };
     assert_eq!(run_echo(&plan, server).verdict, Verdict::Works);
 }
 
@@ -226,12 +226,69 @@ fn a_room_that_falls_silent_stalls() {
 }
 
 #[test]
-fn a_run_ends_when_nobody_watches_it() {
+fn a_run_ends_when_its_watcher_says_so() {
     let server = serve(|mut stream, _| copy_back(&mut stream, |bytes| bytes));
-    let (progress, watcher) = unbounded();
-    drop(watcher);
+    let mut watcher = |progress| match progress {
+        Progress::Measuring => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    };
     let plan = Echo { window: Duration::from_secs(3600), ..echo_plan(1) };
-    assert!(matches!(plan.run(server, &progress), Err(Error::Stopped)));
+    assert!(matches!(plan.run(server, &mut watcher), Err(Error::Stopped)));
+}
+
+#[test]
+fn an_open_loop_sends_at_its_pace_and_counts_all_that_comes() {
+    let server = serve(|mut stream, _| copy_back(&mut stream, |bytes| bytes));
+    let plan = Echo { pace: Pace::PerSecond(2000.0), ..echo_plan(3) };
+    let report = run_echo(&plan, server);
+    assert_eq!(report.verdict, Verdict::Works, "{report:?}");
+    let window = report.window.expect("it was measured");
+    assert_eq!(window.delivered, Some(1.0));
+    // Not one that was meant to leave in the window is left out, however late it came.
+    assert_eq!(window.latency.len(), window.sent, "{window:?}");
+}
+
+#[test]
+fn a_server_that_cannot_keep_the_pace_is_behind() {
+    let server = serve(|mut stream, _| {
+        let mut message = [0; 64];
+        while stream.read_exact(&mut message).is_ok() && stream.write_all(&message).is_ok() {
+            thread::sleep(Duration::from_millis(20)); // at most fifty a second
+        }
+    });
+    let plan = Echo { pace: Pace::PerSecond(5000.0), ..echo_plan(2) };
+    let report = run_echo(&plan, server);
+    assert!(matches!(report.verdict, Verdict::Behind(..=500)), "{report:?}");
+    assert!(!report.verdict.is_failure());
+}
+
+#[test]
+fn a_storm_tells_when_the_last_one_is_served() {
+    let server = serve(|mut stream, _| copy_back(&mut stream, |bytes| bytes));
+    let plan = Echo { storm: true, pace: Pace::Silent, ..echo_plan(50) };
+    let report = run_echo(&plan, server);
+    assert_eq!((report.verdict, report.served), (Verdict::Works, 50), "{report:?}");
+    assert!(report.arrival.served >= report.arrival.connected);
+    assert_eq!(report.window.expect("it was measured").sent, 0, "nobody says anything");
+}
+
+#[test]
+fn the_flooder_has_no_part_in_the_figures() {
+    let server = serve(|mut stream, _| copy_back(&mut stream, |bytes| bytes));
+    let plan = Echo { flooder: true, pace: Pace::PerSecond(200.0), ..echo_plan(3) };
+    let report = run_echo(&plan, server);
+    assert_eq!(report.verdict, Verdict::Works, "{report:?}");
+    let window = report.window.expect("it was measured");
+    assert!(window.sent_per_second() < 250.0, "a flood would be thousands: {window:?}");
+}
+
+#[test]
+fn an_open_broadcast_delivers_all() {
+    let plan = Broadcast { pace: Pace::PerSecond(500.0), senders: 3, ..broadcast_plan(10) };
+    let report = run_broadcast(&plan, |_, line| vec![(line, To::Others)]);
+    assert_eq!(report.verdict, Verdict::Works, "{report:?}");
+    let window = report.window.expect("it was measured");
+    assert_eq!(window.delivered, Some(1.0));
 }
 
 /// The fault that was found, and how often.
@@ -250,7 +307,9 @@ fn echo_plan(connections: usize) -> Echo {
     Echo {
         connections,
         message: 64,
-        depth: 1,
+        pace: Pace::InFlight(1),
+        storm: false,
+        flooder: false,
         warm_up: Duration::from_millis(50),
         window: Duration::from_millis(300),
         patience: Duration::from_secs(1),
@@ -259,8 +318,7 @@ fn echo_plan(connections: usize) -> Echo {
 }
 
 fn run_echo(plan: &Echo, server: SocketAddr) -> Report {
-    let (progress, _watcher) = unbounded();
-    plan.run(server, &progress).expect("the generator can do its work")
+    plan.run(server, &mut |_| ControlFlow::Continue(())).expect("the generator can do its work")
 }
 
 /// A run against a server that sends back what `answer` makes of each message, which it is given
@@ -301,6 +359,28 @@ fn broadcast(
     clients: usize,
     relay: impl Fn(u64, Vec<u8>) -> Vec<(Vec<u8>, To)> + Send + Sync + 'static,
 ) -> Report {
+    run_broadcast(&broadcast_plan(clients), relay)
+}
+
+fn broadcast_plan(clients: usize) -> Broadcast {
+    Broadcast {
+        clients,
+        line: 32,
+        senders: usize::MAX,
+        pace: Pace::InFlight(16),
+        slow_reader: None,
+        verify_one_in: 10,
+        warm_up: Duration::from_millis(50),
+        window: Duration::from_millis(500),
+        patience: Duration::from_secs(1),
+        seed: 7,
+    }
+}
+
+fn run_broadcast(
+    plan: &Broadcast,
+    relay: impl Fn(u64, Vec<u8>) -> Vec<(Vec<u8>, To)> + Send + Sync + 'static,
+) -> Report {
     let room = Mutex::new((0, Vec::<(usize, TcpStream)>::new()));
     let server = serve(move |mut stream, me| {
         let output = stream.try_clone().expect("the stream is open");
@@ -328,18 +408,7 @@ fn broadcast(
             }
         }
     });
-    let plan = Broadcast {
-        clients,
-        line: 32,
-        in_flight: 16,
-        verify_one_in: 10,
-        warm_up: Duration::from_millis(50),
-        window: Duration::from_millis(500),
-        patience: Duration::from_secs(1),
-        seed: 7,
-    };
-    let (progress, _watcher) = unbounded();
-    plan.run(server, &progress).expect("the generator can do its work")
+    plan.run(server, &mut |_| ControlFlow::Continue(())).expect("the generator can do its work")
 }
 
 /// Starts a server with a thread for each client; `handle` gets the client's number too.
