@@ -1,0 +1,262 @@
+//! A whole run: who is measured, in which order, and when it is enough.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
+
+use crossbeam_channel::Receiver;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::build;
+use crate::format::{bytes, count};
+use crate::machine::{self, Cores};
+use crate::measure::Bench;
+use crate::results::{
+    Effort, Load, Machine, Measurement, Mode, Options, Pace, Results, Scenario as Answer, Subject,
+};
+use crate::scenario::Scenario;
+use crate::subject::Candidate;
+
+/// What is to be measured.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The scenarios, in this order.
+    pub scenarios: Vec<&'static Scenario>,
+    /// The numbers of the stages.
+    pub stages: Vec<String>,
+    /// How much time it may take.
+    pub effort: Effort,
+    /// Where the workspace is.
+    pub root: PathBuf,
+}
+
+/// Measures what is planned. It ends early, with what it has, when something arrives on
+/// `interrupts`. Progress goes to stderr, if that is a terminal.
+///
+/// # Errors
+///
+/// Nothing could be measured: the build failed, or the kernel does not say what is needed.
+pub fn run(plan: &Plan, interrupts: &Receiver<i32>) -> anyhow::Result<Results> {
+    let packages: Vec<_> = plan.stages.iter().map(|number| format!("stage-{number}")).collect();
+    let binaries = build::release(&packages)?;
+    let candidates = Candidate::stages(&plan.stages, &binaries);
+    let cores = Cores::choose()?;
+    let open_files = machine::raise_open_file_limit()?;
+    let bench = Bench { cores, seed: fastrand::u64(..), interrupts };
+    let mut results = Results {
+        schema: Results::SCHEMA,
+        unix_time: SystemTime::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs()),
+        seconds: 0.0,
+        interrupted: false,
+        commit: machine::commit(&plan.root),
+        machine: Machine::read(open_files)?,
+        placement: cores.placement,
+        options: Options { effort: plan.effort, rounds: rounds(plan.effort), seed: bench.seed },
+        notes: Vec::new(),
+        subjects: Vec::new(),
+        scenarios: Vec::new(),
+    };
+    let mut jobs = Vec::new();
+    for (index, &scenario) in plan.scenarios.iter().enumerate() {
+        results.scenarios.push(Answer {
+            id: scenario.id.to_owned(),
+            question: scenario.question.to_owned(),
+            metrics: scenario.metrics.to_vec(),
+            measurements: Vec::new(),
+        });
+        for load in (scenario.loads)(plan.effort) {
+            let Some(load) = load.that_fits(open_files, &mut results.notes) else { continue };
+            for candidate in candidates.iter().filter(|it| it.command(load.mode).is_some()) {
+                jobs.push(Job { index, scenario, load: load.clone(), candidate });
+                let measurements = &mut results.scenarios[index].measurements;
+                measurements.push(Measurement::empty(&candidate.subject, &load));
+            }
+        }
+    }
+    results.subjects = candidates.iter().map(|candidate| candidate.subject.clone()).collect();
+
+    let begin = Instant::now();
+    results.interrupted = !measure_all(&bench, &jobs, plan.effort, &mut results)?;
+    results.seconds = begin.elapsed().as_secs_f64();
+    for scenario in &mut results.scenarios {
+        scenario.measurements.retain(|measurement| !measurement.rounds.is_empty());
+    }
+    let is_measured = |subject: &Subject| {
+        let of = |it: &Measurement| it.subject == subject.id;
+        results.scenarios.iter().any(|scenario| scenario.measurements.iter().any(of))
+    };
+    results.subjects = results.subjects.iter().filter(|it| is_measured(it)).cloned().collect();
+    Ok(results)
+}
+
+/// One thing to measure.
+struct Job<'a> {
+    /// Which of the scenarios.
+    index: usize,
+    scenario: &'static Scenario,
+    load: Load,
+    candidate: &'a Candidate,
+}
+
+/// How many rounds there are.
+fn rounds(effort: Effort) -> usize {
+    match effort {
+        Effort::Quick => 1,
+        Effort::Normal => 3,
+        Effort::Thorough => 5,
+    }
+}
+
+/// No further round begins that would probably end later than this.
+fn budget(effort: Effort) -> Duration {
+    Duration::from_secs(match effort {
+        Effort::Quick => 25,
+        Effort::Normal => 110,
+        Effort::Thorough => 29 * 60,
+    })
+}
+
+/// Measures in rounds, A B C A B C, so that whatever else the machine does meanwhile hits all
+/// alike. Returns false if it was interrupted.
+fn measure_all(
+    bench: &Bench,
+    jobs: &[Job],
+    effort: Effort,
+    results: &mut Results,
+) -> anyhow::Result<bool> {
+    let rounds = rounds(effort);
+    let progress = progress_bar(jobs.len() * rounds)?;
+    let begin = Instant::now();
+    let mut longest = Duration::ZERO;
+    for round in 1..=rounds {
+        let round_begin = Instant::now();
+        if round > 1 && begin.elapsed() + longest > budget(effort) {
+            results.notes.push(format!(
+                "Only {} of {rounds} rounds: another one would have taken too long.",
+                round - 1
+            ));
+            break;
+        }
+        for job in jobs {
+            let measurement = results.scenarios[job.index]
+                .measurements
+                .iter_mut()
+                .find(|it| it.subject == job.candidate.subject.id && it.load == job.load)
+                .expect("there is one for each job");
+            // Who cannot do this will not do it in the next round either.
+            if measurement.rounds.iter().all(|round| round.outcome == Measurement::WORKS) {
+                progress.set_message(format!("round {round}: {}", job.describe()));
+                let timing = (job.scenario.timing)(effort);
+                let Some(measured) = bench.measure(job.candidate, &job.load, timing, round)? else {
+                    progress.finish_and_clear();
+                    return Ok(false);
+                };
+                measurement.rounds.push(measured);
+                measurement.summarize();
+            }
+            progress.inc(1);
+        }
+        longest = longest.max(round_begin.elapsed());
+    }
+    progress.finish_and_clear();
+    Ok(true)
+}
+
+impl Job<'_> {
+    fn describe(&self) -> String {
+        format!("{}, {}, {}", self.scenario.id, self.load, self.candidate.subject.label())
+    }
+}
+
+impl Measurement {
+    fn empty(subject: &Subject, load: &Load) -> Self {
+        Self {
+            subject: subject.id.clone(),
+            load: load.clone(),
+            outcome: String::new(),
+            failed: false,
+            summary: BTreeMap::new(),
+            marks: Vec::new(),
+            rounds: Vec::new(),
+        }
+    }
+}
+
+impl Load {
+    /// This load, or a smaller one where limits do not allow it, with a note; none where even that
+    /// is too much.
+    fn that_fits(self, open_files: u64, notes: &mut Vec<String>) -> Option<Self> {
+        let files = usize::try_from(open_files.saturating_sub(OTHER_FILES)).unwrap_or(usize::MAX);
+        let memory = usize::try_from(machine::available_memory() / 2 / MEMORY_PER_CLIENT);
+        let most = files.min(memory.unwrap_or(usize::MAX));
+        if self.clients <= most {
+            return Some(self);
+        }
+        let why = if files < self.clients {
+            format!(
+                "The limit on open files is {}. Where the hard limit allows it (`ulimit -Hn`), \
+                 `ulimit -n {}` raises it.",
+                count(open_files as usize),
+                self.clients as u64 + OTHER_FILES
+            )
+        } else {
+            format!("Only {} of memory are free.", bytes(machine::available_memory() as f64))
+        };
+        // A power of ten is easier to compare than whatever just fits.
+        let fitting = (most > 0).then(|| 10_usize.pow(most.ilog10()))?;
+        let pace = match self.pace {
+            Pace::PerSecond(rate) => Pace::PerSecond(rate * fitting as f64 / self.clients as f64),
+            other => other,
+        };
+        let smaller = Self {
+            clients: fitting,
+            senders: self.senders.map(|senders| senders.min(fitting)),
+            pace,
+            ..self.clone()
+        };
+        notes.push(format!("{} clients instead of {}. {why}", count(fitting), count(self.clients)));
+        (fitting > 1 || self.mode == Mode::Echo).then_some(smaller)
+    }
+}
+
+/// Files that the generator has open beside its connections, with room to spare. The server has
+/// fewer.
+const OTHER_FILES: u64 = 64;
+/// What a client may need at worst, both ends of its connection and a thread of its own included.
+const MEMORY_PER_CLIENT: u64 = 128 * 1024;
+
+/// A bar on stderr; nothing where stderr is no terminal.
+fn progress_bar(steps: usize) -> anyhow::Result<ProgressBar> {
+    let style = ProgressStyle::with_template("{bar:12} {pos:>2}/{len} {wide_msg} {eta:>4} left")?;
+    let progress = ProgressBar::new(steps as u64).with_style(style);
+    progress.enable_steady_tick(Duration::from_millis(200));
+    Ok(progress)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fit(clients: usize, open_files: u64) -> (Option<Load>, Vec<String>) {
+        let load = Load::new(Mode::Echo, clients, 64, Pace::PerSecond(1000.0));
+        let mut notes = Vec::new();
+        let fitting = load.that_fits(open_files, &mut notes);
+        (fitting, notes)
+    }
+
+    #[test]
+    fn a_load_within_the_limits_stays_as_it_is() {
+        let (load, notes) = fit(1000, 20_000);
+        assert_eq!(load.map(|load| load.clients), Some(1000));
+        assert!(notes.is_empty());
+    }
+
+    #[test]
+    fn few_open_files_make_a_smaller_load_and_a_note() {
+        let (load, notes) = fit(1000, 256);
+        let load = load.unwrap();
+        assert_eq!((load.clients, load.pace), (100, Pace::PerSecond(100.0)));
+        assert!(notes[0].starts_with("100 clients instead of 1,000."), "{notes:?}");
+        assert_eq!(fit(10, OTHER_FILES).0, None);
+    }
+}

@@ -1,0 +1,33 @@
+use super::{Scenario, Timing};
+use crate::metric::Metric;
+use crate::results::{Effort, Load, Mode, Pace};
+
+pub(super) const SCENARIO: Scenario = Scenario {
+    id: "broadcast",
+    question: "How many lines a second reach the others, if everyone sends as fast as they arrive?",
+    metrics: &[
+        Metric::ReceivedPerSecond,
+        Metric::SentPerSecond,
+        Metric::LatencyP50,
+        Metric::LatencyP99,
+        Metric::ServerCpu,
+        Metric::ServerCoreBusy,
+        Metric::ServerCoreTimePerMessage,
+        Metric::MemoryPerClient,
+    ],
+    loads,
+    timing: |effort| match effort {
+        Effort::Quick => Timing::millis(150, 300),
+        Effort::Normal => Timing::millis(300, 800),
+        Effort::Thorough => Timing::millis(500, 2000),
+    },
+};
+
+fn loads(effort: Effort) -> Vec<Load> {
+    let load = |clients, lines| Load::new(Mode::Broadcast, clients, 32, Pace::InFlight(lines));
+    let mut loads = vec![load(10, 256), load(100, 256), load(1000, 256)];
+    if effort == Effort::Thorough {
+        loads.extend([load(1000, 4096), load(4000, 256), load(4000, 4096)]);
+    }
+    loads
+}
