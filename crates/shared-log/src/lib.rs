@@ -37,7 +37,8 @@ pub struct Cursor {
 }
 
 impl SharedLog {
-    /// An emptied log gives back its memory if it held more than this many bytes.
+    /// A log that needs less than a quarter of its memory gives back half of it, but so many bytes
+    /// it keeps.
     const KEPT_CAPACITY: usize = 1024 * 1024;
 
     /// A cursor at the end: its client is owed every line from now on.
@@ -52,6 +53,11 @@ impl SharedLog {
         let start = self.end();
         self.bytes.extend(lines);
         sender.skip(start..self.end());
+    }
+
+    /// Whether nobody is owed anything, as far as [`trim`](Self::trim) knows.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
     }
 
     /// Where the next line will stand.
@@ -100,8 +106,8 @@ impl SharedLog {
         let slowest = positions.min().unwrap_or(self.end());
         self.bytes.drain(..(slowest - self.start) as usize);
         self.start = slowest;
-        if self.bytes.is_empty() && self.bytes.capacity() > Self::KEPT_CAPACITY {
-            self.bytes = VecDeque::new();
+        if self.bytes.len() < self.bytes.capacity() / 4 {
+            self.bytes.shrink_to(Self::KEPT_CAPACITY.max(2 * self.bytes.len()));
         }
     }
     // ANCHOR_END: trim
@@ -268,12 +274,17 @@ mod tests {
     }
 
     #[test]
-    fn an_emptied_log_gives_back_a_large_buffer() {
+    fn a_log_gives_back_memory_that_it_no_longer_needs() {
         let mut log = SharedLog::default();
-        let (mut speaker, listener) = (log.join(), log.join());
-        log.append(&vec![b'x'; 2 * SharedLog::KEPT_CAPACITY], &mut speaker);
-        drop(listener);
+        let (mut speaker, laggard, mut listener) = (log.join(), log.join(), log.join());
+        log.append(&vec![b'x'; 16 * SharedLog::KEPT_CAPACITY], &mut speaker);
+        listener.advance(16 * SharedLog::KEPT_CAPACITY);
+        log.append(b"hello\n", &mut speaker);
         log.trim();
-        assert_eq!(log.bytes.capacity(), 0);
+        assert!(log.bytes.capacity() >= 16 * SharedLog::KEPT_CAPACITY);
+        drop(laggard);
+        log.trim();
+        assert_eq!(log.bytes.len(), 6);
+        assert!(log.bytes.capacity() < 2 * SharedLog::KEPT_CAPACITY);
     }
 }
