@@ -79,17 +79,15 @@ impl<Y> Coroutine<Y> {
 impl<Y> Yielder<Y> {
     // ANCHOR: yield_
     /// Hands `value` to whoever resumed the coroutine, and stops until the next resume.
-    pub async fn yield_(&self, value: Y) {
-        self.0.set(Some(value));
-        let mut stopped = false;
-        future::poll_fn(|_| {
-            if stopped {
-                return Poll::Ready(());
+    pub fn yield_(&self, value: Y) -> impl Future<Output = ()> {
+        let mut value = Some(value);
+        future::poll_fn(move |_| match value.take() {
+            Some(value) => {
+                self.0.set(Some(value));
+                Poll::Pending
             }
-            stopped = true;
-            Poll::Pending
+            None => Poll::Ready(()),
         })
-        .await;
     }
     // ANCHOR_END: yield_
 }
