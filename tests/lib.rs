@@ -47,6 +47,7 @@ pub use verdict::{Verdict, judge};
 
 /// One promise of the contract, and the function that checks it:
 /// `Case::echo("echo/01", "smoke", smoke).why("…")`.
+#[derive(Debug)]
 pub struct Case {
     /// Family and number: `conc/01`.
     pub id: &'static str,

@@ -1,6 +1,7 @@
 //! The project's own commands: `cargo xtask --help`.
 
 mod book;
+mod check;
 mod compare;
 mod exercise;
 
@@ -19,6 +20,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Book(book::Options),
+    Check(Box<check::Options>),
     Compare(compare::Options),
     Exercise(exercise::Options),
 }
@@ -26,6 +28,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Book(options) => book::run(&options),
+        Command::Check(options) => Ok(check::run(&options)),
         Command::Compare(options) => compare::run(&options),
         Command::Exercise(options) => Ok(exercise::run(&options)),
     };

@@ -41,6 +41,20 @@ pub enum Kind {
     Reading,
 }
 
+impl Kind {
+    /// A word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Begins => "begins",
+            Self::Sends => "sends",
+            Self::Receives => "receives",
+            Self::Ends => "ends",
+            Self::Signal => "signal",
+            Self::Reading => "reading",
+        }
+    }
+}
+
 /// What was observed of the servers that a piece of work has started.
 #[derive(Debug, Default)]
 pub struct Observed {

@@ -1,0 +1,101 @@
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, bail};
+use conformance::{Profile, Subject};
+use serde::Deserialize;
+
+/// One of the project's stages.
+#[derive(Clone, Debug)]
+pub struct Stage {
+    /// The name of its package: `stage-05`.
+    pub name: String,
+    /// What its manifest says of it: the model in one sentence.
+    pub description: String,
+    /// What is expected of it.
+    pub profile: Profile,
+}
+
+impl Stage {
+    /// All stages under `root`, in order.
+    ///
+    /// # Errors
+    /// A manifest cannot be read, or speaks of a case that does not exist.
+    pub fn all(root: &Path) -> anyhow::Result<Vec<Self>> {
+        let mut stages = Vec::new();
+        for entry in std::fs::read_dir(root.join("crates"))? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with("stage-") {
+                let profile = Profile::read(&entry.path())?;
+                if let Some(key) = profile.unknown_case() {
+                    bail!("{name} speaks of the case {key}, which does not exist");
+                }
+                let description = description(&entry.path())?;
+                stages.push(Self { name, description, profile });
+            }
+        }
+        stages.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(stages)
+    }
+
+    /// Builds stages under `root`, and gives the program of each. Cargo's own messages go to
+    /// stderr.
+    ///
+    /// # Errors
+    /// A stage does not compile.
+    pub fn build(root: &Path, stages: &[&Self]) -> anyhow::Result<Vec<Subject>> {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut command = Command::new(cargo);
+        command.current_dir(root).args(["build", "--message-format=json-render-diagnostics"]);
+        for stage in stages {
+            command.args(["--package", &stage.name, "--bin", &stage.name]);
+        }
+        let mut child = command.stdout(Stdio::piped()).spawn().context("cannot run cargo")?;
+        let stdout = child.stdout.take().context("cargo has no stdout")?;
+        let mut found = HashMap::new();
+        for line in BufReader::new(stdout).lines() {
+            // Cargo adds kinds of messages as it likes: what is no artifact is of no interest.
+            let Ok(artifact) = serde_json::from_str::<Artifact>(&line?) else { continue };
+            if let Some(executable) = artifact.executable {
+                found.insert(artifact.target.name, executable);
+            }
+        }
+        if !child.wait()?.success() {
+            bail!("the build failed");
+        }
+        let subject = |stage: &&Self| {
+            let program = found.remove(&stage.name).context("cargo names no program")?;
+            Ok(Subject::program(program, stage.profile.clone()))
+        };
+        stages.iter().map(subject).collect()
+    }
+}
+
+/// What the manifest in `package` says under `description`.
+fn description(package: &Path) -> anyhow::Result<String> {
+    #[derive(Deserialize)]
+    struct Manifest {
+        package: Package,
+    }
+    #[derive(Deserialize)]
+    struct Package {
+        description: String,
+    }
+    let text = std::fs::read_to_string(package.join("Cargo.toml"))?;
+    Ok(toml::from_str::<Manifest>(&text)?.package.description)
+}
+
+/// The part of cargo's message that says where a program is.
+#[derive(Deserialize)]
+struct Artifact {
+    target: Target,
+    executable: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+}
