@@ -30,8 +30,13 @@ enum Action {
     Open,
     /// Build it and check includes, anchors, diffs, links, and that no page asks the network
     Check,
-    /// Write the generated diffs between the stages anew
+    /// Write what is generated anew: the diffs between stages, and the measured figures
     Generate,
+    /// Measure the five policies of backpressure anew (a minute), for `generate`
+    ///
+    /// The other figures of the book are those of book/measured/compare.json, which
+    /// `cargo xtask compare --json book/measured/compare.json` writes.
+    Measure,
 }
 
 /// Does what `options` say.
@@ -50,7 +55,11 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         }
         Some(Action::Check) => check(),
         Some(Action::Generate) => {
-            ::book::diffs::write(::book::root()).context("cannot write the diffs")?;
+            ::book::generated::write(::book::root()).context("cannot generate")?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(Action::Measure) => {
+            ::book::policies::measure(::book::root())?;
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -68,7 +77,7 @@ fn check() -> anyhow::Result<ExitCode> {
     let root = ::book::root();
     let mut wrong: Vec<String> =
         ::book::sources::problems(root)?.iter().map(ToString::to_string).collect();
-    for file in ::book::diffs::stale(root)? {
+    for file in ::book::generated::stale(root)? {
         wrong.push(format!("{}: not current: cargo xtask book generate", file.display()));
     }
     let output = mdbook()?.arg("build").stderr(Stdio::piped()).output();

@@ -4,6 +4,7 @@ mod book;
 mod check;
 mod compare;
 mod exercise;
+mod look;
 
 use std::process::ExitCode;
 
@@ -23,6 +24,7 @@ enum Command {
     Check(Box<check::Options>),
     Compare(compare::Options),
     Exercise(exercise::Options),
+    Look(look::Options),
 }
 
 fn main() -> ExitCode {
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
         Command::Check(options) => Ok(check::run(&options)),
         Command::Compare(options) => compare::run(&options),
         Command::Exercise(options) => Ok(exercise::run(&options)),
+        Command::Look(options) => look::run(&options),
     };
     result.unwrap_or_else(|error| {
         anstream::eprintln!("error: {error:#}");

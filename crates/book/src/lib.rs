@@ -8,16 +8,22 @@
 //! - [`transcript`] and [`replay()`]: several terminals on one page, played against the real
 //!   programs.
 //! - [`console`]: commands that end by themselves, and what they print.
-//! - [`diffs`]: what changed from one stage to the next, generated and current.
+//! - [`generated`]: what changed from one stage to the next, the figures of a kept run, and what there
+//!   is to do at each stage are current.
 //! - [`html`]: the built book has no broken link and asks nothing of the network.
 //!
 //! The first four need no mdBook and run in `cargo test -p book`; `cargo xtask book check` adds the
 //! last.
 
 pub mod console;
-pub mod diffs;
+mod diffs;
+mod exercises;
+pub mod generated;
 pub mod html;
+mod look;
 pub mod markdown;
+mod measured;
+pub mod policies;
 pub mod programs;
 mod replay;
 pub mod sources;
@@ -27,6 +33,7 @@ pub mod transcript;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+pub use look::look;
 pub use replay::{Mismatch, replay};
 
 /// The root of the workspace: `book/` stands in it.

@@ -82,6 +82,21 @@ pub fn blocks(page: &str) -> Vec<Block> {
     blocks
 }
 
+/// Code within the text, and where it stands, its backticks included; without what is a link.
+pub fn codes(page: &str) -> Vec<(String, Range<usize>)> {
+    let mut codes = Vec::new();
+    let mut in_link = false;
+    for (event, range) in Parser::new_ext(page, Options::ENABLE_TABLES).into_offset_iter() {
+        match event {
+            Event::Start(Tag::Link { .. }) => in_link = true,
+            Event::End(TagEnd::Link) => in_link = false,
+            Event::Code(code) if !in_link => codes.push((code.into_string(), range)),
+            _ => {}
+        }
+    }
+    codes
+}
+
 /// The line, counted from 1, in which the byte at `offset` stands.
 pub(crate) fn line_of(text: &str, offset: usize) -> usize {
     text.as_bytes()[..offset].iter().filter(|&&byte| byte == b'\n').count() + 1

@@ -15,6 +15,8 @@ pub struct Invocation {
     pub program: Program,
     /// What it passes on to it.
     pub arguments: Vec<String>,
+    /// Whether what it prints on stderr is thrown away.
+    pub quiet: bool,
 }
 
 /// A program of this project.
@@ -38,14 +40,15 @@ pub enum Program {
 
 impl Invocation {
     /// Takes apart `cargo run [-q] -p PACKAGE [--example NAME] [-- ARGUMENTS]` or
-    /// `python3 book/python/NAME.py [ARGUMENTS]`.
+    /// `python3 book/python/NAME.py [ARGUMENTS]`, either with `2>/dev/null` at its end.
     ///
     /// # Errors
     /// It is another command: the text says which are known.
     pub fn parse(command: &str) -> Result<Self, String> {
         let known = "known are `cargo run [-q] -p PACKAGE [--example NAME] [-- ARGUMENTS]` and \
                      `python3 book/python/NAME.py [ARGUMENTS]`";
-        let words: Vec<&str> = command.split_whitespace().collect();
+        let mut words: Vec<&str> = command.split_whitespace().collect();
+        let quiet = words.pop_if(|last| *last == "2>/dev/null").is_some();
         let parsed = match words.as_slice() {
             ["python3", script, arguments @ ..] if script.starts_with("book/python/") => {
                 Some((Program::Script(script.into()), arguments))
@@ -55,7 +58,7 @@ impl Invocation {
         };
         let (program, arguments) = parsed.ok_or(format!("`{command}`: {known}"))?;
         let arguments = arguments.iter().map(|&word| word.to_owned()).collect();
-        Ok(Self { program, arguments })
+        Ok(Self { program, arguments, quiet })
     }
 }
 
@@ -127,7 +130,8 @@ impl Programs {
     /// The program was not among those that were built.
     pub fn command(&self, invocation: &Invocation) -> Command {
         let mut command = Command::new("sh");
-        command.current_dir(&self.root).args(["-c", "exec \"$@\" 2>&1", "sh"]);
+        let errors = if invocation.quiet { "exec \"$@\" 2>/dev/null" } else { "exec \"$@\" 2>&1" };
+        command.current_dir(&self.root).args(["-c", errors, "sh"]);
         match &invocation.program {
             Program::Script(script) => command.arg("python3").arg(script),
             program => command.arg(self.built.get(program).expect("all that are used are built")),
@@ -196,6 +200,8 @@ mod tests {
         assert_eq!(example.program, Program::Example { package, name });
         let script = Invocation::parse("python3 book/python/stage_04.py").unwrap();
         assert_eq!(script.program, Program::Script("book/python/stage_04.py".into()));
+        let quiet = Invocation::parse("python3 book/python/stage_04.py 2>/dev/null").unwrap();
+        assert_eq!(quiet, Invocation { quiet: true, ..script });
     }
 
     #[test]

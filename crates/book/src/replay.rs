@@ -65,6 +65,8 @@ struct Stage {
     /// How many lines of the server were shown or passed over.
     shown: usize,
     ports: Ports,
+    /// What was seen at the last look, and is not yet shown.
+    seen: Vec<String>,
     clients: BTreeMap<String, Client>,
     /// Whether somebody has done something since the server was last at rest.
     acted: bool,
@@ -100,7 +102,28 @@ impl Stage {
                 let gone = self.wait(|stage| stage.is_gone().then_some(()), None)?;
                 gone.ok_or_else(|| "the server is still there".to_owned())
             }
+            Step::Look => self.look(),
+            Step::Shows(line) => self.shows(line),
             Step::Client(name, event) => self.client(name, event),
+        }
+    }
+
+    /// Looks at the server once it has come to rest: what is seen stays so.
+    fn look(&mut self) -> Result<(), Instead> {
+        self.rest()?;
+        let port = self.server()?.address().port();
+        let seen = crate::look(port).map_err(|error| error.to_string())?;
+        self.seen = seen.lines().map(str::to_owned).collect();
+        Ok(())
+    }
+
+    fn shows(&mut self, line: &str) -> Result<(), Instead> {
+        match self.seen.iter().position(|seen| self.ports.read(line, seen)) {
+            Some(index) => {
+                self.seen.remove(index);
+                Ok(())
+            }
+            None => Err(format!("what is seen and not yet shown is {:?}", self.seen)),
         }
     }
 
@@ -496,6 +519,9 @@ fn is_reset(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionReset | ConnectionAborted | BrokenPipe)
 }
 
+/// Stands in a line for what differs each time.
+pub(crate) const ANYTHING: &str = "[..]";
+
 /// Which real port a port on the page stands for.
 #[derive(Default)]
 struct Ports {
@@ -509,6 +535,15 @@ impl Ports {
 
     /// Whether `actual` is the line that the page shows as `shown`; then the ports in it are known.
     fn read(&mut self, shown: &str, actual: &str) -> bool {
+        let Some((before, after)) = shown.split_once(ANYTHING) else {
+            return self.read_exactly(shown, actual);
+        };
+        let Some(rest) = actual.strip_suffix(after) else { return false };
+        let mut cuts = (0..=rest.len()).filter(|&cut| rest.is_char_boundary(cut));
+        cuts.any(|cut| self.read_exactly(before, &rest[..cut]))
+    }
+
+    fn read_exactly(&mut self, shown: &str, actual: &str) -> bool {
         let (shown, actual) = (pieces(shown), pieces(actual));
         let mut learnt = self.real.clone();
         let same = shown.len() == actual.len()

@@ -1,7 +1,9 @@
 //! What a page looks like beyond Markdown: the parts of a transcript's lines are marked, so that a
-//! style sheet can tell them apart, and a method stands at the left margin as a function does.
+//! style sheet can tell them apart; a method stands at the left margin as a function does; and a
+//! case's name leads to what is said of it.
 
 use std::fmt::Write;
+use std::ops::Range;
 
 use crate::markdown::{self, Block};
 use crate::transcript::{Parts, Sign};
@@ -9,24 +11,44 @@ use crate::transcript::{Parts, Sign};
 /// How many colours there are for clients; the next one gets the first again.
 const COLOURS: usize = 4;
 
-/// The page, its transcripts replaced by HTML and its code moved to the left.
-pub fn page(page: &str) -> String {
-    let mut styled = String::with_capacity(page.len());
-    let mut from = 0;
+/// The page, its transcripts replaced by HTML and its code moved to the left; each case that it
+/// names is linked to `cases`, if there is such a page.
+pub fn page(page: &str, cases: Option<&str>) -> String {
+    let mut replacements: Vec<(Range<usize>, String)> = Vec::new();
     for block in markdown::blocks(page) {
         let replacement = match block.language() {
-            "transcript" => transcript(&block.text),
-            "rust" => match at_the_margin(&block, page) {
-                Some(code) => code,
-                None => continue,
-            },
-            _ => continue,
+            "transcript" => Some(transcript(&block.text)),
+            "rust" => at_the_margin(&block, page),
+            _ => None,
         };
-        styled += &page[from..block.range.start];
-        styled += &replacement;
-        from = block.range.end;
+        replacements.extend(replacement.map(|text| (block.range, text)));
+    }
+    if let Some(cases) = cases {
+        let names = markdown::codes(page).into_iter().filter(|(name, _)| is_case(name));
+        replacements.extend(names.map(|(name, range)| {
+            let anchor = name.replace('/', "-");
+            (range, format!("[`{name}`]({cases}#{anchor})"))
+        }));
+    }
+    replacements.sort_by_key(|(range, _)| range.start);
+    let mut styled = String::with_capacity(page.len());
+    let mut from = 0;
+    for (range, text) in replacements {
+        styled += &page[from..range.start];
+        styled += &text;
+        from = range.end;
     }
     styled + &page[from..]
+}
+
+/// Whether this is the name of a case of the catalogue: `conc/01`.
+fn is_case(name: &str) -> bool {
+    name.split_once('/').is_some_and(|(family, number)| {
+        family.bytes().all(|byte| byte.is_ascii_lowercase())
+            && !family.is_empty()
+            && number.len() == 2
+            && number.bytes().all(|byte| byte.is_ascii_digit())
+    })
 }
 
 /// The block with its code moved to the left; none if it stands there, or in something else that
@@ -55,7 +77,7 @@ fn transcript(text: &str) -> String {
         let Parts { who, sign, text, comment } = Parts::of(line);
         let of_whom = match who {
             "" => "nobody".to_owned(),
-            "server" => "server".to_owned(),
+            "server" | "look" => who.to_owned(),
             client => {
                 let index = clients.iter().position(|it| *it == client).unwrap_or(clients.len());
                 if index == clients.len() {
@@ -114,19 +136,27 @@ mod tests {
             <span class=\"line nobody\"><span class=\"seen\"></span>&#10;</span>\
             <span class=\"line client-1\"><b>a&#58; </b><span class=\"evidence\">&#40;end&#41;\
             </span>&#10;</span></pre>";
-        assert_eq!(page(text), format!("before\n\n{line}\n\n\nafter\n"));
+        assert_eq!(page(text, None), format!("before\n\n{line}\n\n\nafter\n"));
     }
 
     #[test]
     fn other_blocks_stay_as_they_are() {
         let text = "```rust\nfn a() {}\n```\n\n- item\n  ```rust\n      b();\n  ```\n";
-        assert_eq!(page(text), text);
+        assert_eq!(page(text, Some("cases.md")), text);
+    }
+
+    #[test]
+    fn a_case_is_linked_wherever_it_is_named() {
+        let text = "see `conc/01`, [`echo/01`](x.md), `a/b` and\n\n```text\n`conc/01`\n```\n";
+        let linked = text.replacen("`conc/01`", "[`conc/01`](cases.md#conc-01)", 1);
+        assert_eq!(page(text, Some("cases.md")), linked);
+        assert_eq!(page(text, None), text);
     }
 
     #[test]
     fn a_method_moves_to_the_left() {
         let text = "x\n\n```rust,ignore\n    fn a() {\n\n        b();\n    }\n```\n\ny\n";
         let moved = "x\n\n```rust,ignore\nfn a() {\n\n    b();\n}\n```\n\ny\n";
-        assert_eq!(page(text), moved);
+        assert_eq!(page(text, None), moved);
     }
 }

@@ -18,8 +18,11 @@
 //! a: (reset)                          the same by a reset
 //! a$ ^D                               the end of a's input: nc half-closes, the client leaves
 //! a$ ^C                               a is gone at once
+//! look$ cargo xtask look              looks at the server from outside
+//! look: 1 asleep in recv              what is seen there, in any order
 //! ```
 //!
+//! `[..]` in a line of the server, or of what is seen of it, stands for anything.
 //! What stands after a `#` between spaces is for the reader. Ports from 50000 on stand for any
 //! port, each for the same one throughout a transcript.
 //!
@@ -61,6 +64,10 @@ pub enum Step {
     Interrupt,
     /// The server's process has ended.
     Gone,
+    /// Somebody looks at the server from outside.
+    Look,
+    /// What is seen there.
+    Shows(String),
     /// A client does or sees something.
     Client(String, Event),
 }
@@ -225,6 +232,9 @@ impl<'a> Parts<'a> {
                 Ok(Step::Asleep(calls.to_owned()))
             }
             ("server", Sign::Output, line, _) => Ok(Step::Prints(line.to_owned())),
+            ("look", Sign::Command, "cargo xtask look", _) => Ok(Step::Look),
+            ("look", Sign::Output, line, _) => Ok(Step::Shows(line.to_owned())),
+            ("look", ..) => Err("`look$` runs `cargo xtask look` and nothing else".to_owned()),
             (_, Sign::Command, "^D", _) => client(Event::EndsInput),
             (_, Sign::Command, "^C", _) => client(Event::Quits),
             (_, Sign::Command, command, _) => client(Event::Connects(terminal(command)?)),
@@ -348,6 +358,8 @@ mod tests {
         assert_eq!(client("a: (nothing)"), Event::SeesNothing);
         assert_eq!(step("server: (gone)"), Ok(Step::Gone));
         assert_eq!(step("server$ ^C"), Ok(Step::Interrupt));
+        assert_eq!(step("look$ cargo xtask look"), Ok(Step::Look));
+        assert_eq!(step("look:   1 x"), Ok(Step::Shows("  1 x".to_owned())));
         let asleep = "20 asleep in recv, 1 in accept".to_owned();
         assert_eq!(step("server: (20 asleep in recv, 1 in accept)"), Ok(Step::Asleep(asleep)));
         let error = "OSError: [Errno 9] Bad file descriptor";
@@ -384,6 +396,7 @@ mod tests {
         for line in [
             "no sign",
             "server> typed",
+            "look$ ls",
             "server$ cargo run -p stage-01 -- --port 4000",
             "a$ telnet 127.0.0.1 3000",
             "a$ nc 127.0.0.1 4000",

@@ -26,6 +26,8 @@ pub struct Args {
     pub threads: usize,
     /// Whether a line `END` stops the server.
     pub client_may_end: bool,
+    /// What becomes of a client that is more than `max_backlog` behind.
+    pub policy: Policy,
 }
 
 /// Who hears what a client sends.
@@ -35,6 +37,21 @@ pub enum Mode {
     Echo,
     /// Everyone else, line by line.
     Broadcast,
+}
+
+/// What becomes of a client that does not take what it is owed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// Everyone waits for it.
+    Block,
+    /// Its queue grows.
+    Grow,
+    /// It loses lines.
+    Drop,
+    /// It is disconnected.
+    Disconnect,
+    /// Whoever speaks waits for it, and nobody else.
+    Pause,
 }
 
 /// A flag that some stages take and others do not. `--host`, `--port` and `--verbose` are every
@@ -55,6 +72,8 @@ pub enum Flag {
     Threads,
     /// `--client-may-end`
     ClientMayEnd,
+    /// `--policy block|grow|drop|disconnect|pause`
+    Policy,
 }
 
 impl Args {
@@ -98,6 +117,13 @@ impl Args {
             max_backlog: value(matches, "max-backlog").unwrap_or(16 * 1024 * 1024),
             threads: value::<u16>(matches, "threads").map_or_else(cores, usize::from),
             client_may_end: value(matches, "client-may-end").unwrap_or(false),
+            policy: match value::<String>(matches, "policy").as_deref() {
+                Some("block") => Policy::Block,
+                Some("grow") => Policy::Grow,
+                Some("drop") => Policy::Drop,
+                Some("pause") => Policy::Pause,
+                _ => Policy::Disconnect,
+            },
         }
     }
 }
@@ -164,6 +190,17 @@ fn argument(flag: Flag) -> Arg {
             .long("client-may-end")
             .action(ArgAction::SetTrue)
             .help("Stop the server in order when a client sends the line END"),
+        Flag::Policy => Arg::new("policy")
+            .long("policy")
+            .value_name("POLICY")
+            .value_parser(PossibleValuesParser::new([
+                "block",
+                "grow",
+                "drop",
+                "disconnect",
+                "pause",
+            ]))
+            .help("What becomes of a client that is too far behind [default: disconnect]"),
     }
 }
 
@@ -193,7 +230,7 @@ fn cores() -> usize {
 mod tests {
     use super::*;
 
-    const ALL: [Flag; 7] = [
+    const ALL: [Flag; 8] = [
         Flag::Workers,
         Flag::MaxWaiting,
         Flag::Mode,
@@ -201,6 +238,7 @@ mod tests {
         Flag::MaxBacklog,
         Flag::Threads,
         Flag::ClientMayEnd,
+        Flag::Policy,
     ];
 
     fn parse(flags: &[Flag], words: &str) -> Result<Args, clap::Error> {
@@ -215,17 +253,19 @@ mod tests {
         assert_eq!((args.workers, args.max_waiting, args.mode), (20, 4096, Mode::Broadcast));
         assert_eq!((args.max_line, args.max_backlog), (65_536, 16_777_216));
         assert_eq!((args.threads, args.client_may_end), (cores(), false));
+        assert_eq!(args.policy, Policy::Disconnect);
     }
 
     #[test]
     fn every_flag_is_taken() {
         let words = "--host ::1 --port 0 --workers 3 --max-waiting 0 --mode echo --max-line 9 --max-backlog 0 \
-                     --threads 2 --client-may-end";
+                     --threads 2 --client-may-end --policy pause";
         let args = parse(&ALL, words).unwrap();
         assert_eq!(args.address(), ("::1", 0));
         assert_eq!((args.workers, args.max_waiting, args.mode), (3, 0, Mode::Echo));
         assert_eq!((args.max_line, args.max_backlog), (9, 0));
         assert_eq!((args.threads, args.client_may_end), (2, true));
+        assert_eq!(args.policy, Policy::Pause);
     }
 
     #[test]

@@ -7,6 +7,6 @@ mod args;
 mod backoff;
 mod log;
 
-pub use args::{Args, Flag, Mode};
+pub use args::{Args, Flag, Mode, Policy};
 pub use backoff::Backoff;
 pub use log::{exit_code, listening_on};

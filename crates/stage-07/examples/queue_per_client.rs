@@ -3,20 +3,23 @@
 //! It is correct, and bounded: a queue that holds more than `--max-backlog` bytes costs its client
 //! the connection. Each line is queued once for every client, though; stage 07 keeps it once.
 //!
+//! `--policy` shows what else a server can do with a client that does not take what it is owed.
+//!
 //! ```text
-//! server$ cargo run -p stage-07 --example queue_per_client
+//! server$ cargo run -p stage-07 --example queue_per_client -- --policy grow
+//! s$ cargo run -p client -- --slow
+//! a$ yes 'a line' | nc 127.0.0.1 3000 >/dev/null
 //! ```
 
 use std::collections::HashMap;
 use std::io;
 use std::net::{self, SocketAddr};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use kit::{Args, Backoff, Flag};
+use kit::{Args, Backoff, Flag, Policy};
 use lines::LineDecoder;
 use log::{info, warn};
 use socket2::SockRef;
@@ -25,7 +28,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio::{select, time};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -43,7 +46,7 @@ const LINGER: Duration = Duration::from_millis(200);
 
 fn main() -> ExitCode {
     let about = "The broadcast of stage 07, with a queue and a writer task for each client";
-    let flags = [Flag::MaxLine, Flag::MaxBacklog, Flag::Threads, Flag::ClientMayEnd];
+    let flags = [Flag::MaxLine, Flag::MaxBacklog, Flag::Policy, Flag::Threads, Flag::ClientMayEnd];
     let args = Args::parse(about, &flags);
     let mut runtime = match args.threads {
         1 => runtime::Builder::new_current_thread(),
@@ -104,7 +107,7 @@ async fn accept_clients(server: &Arc<Server>, listener: TcpListener) {
                 let serve =
                     handle_client(Arc::clone(server), id, stream, queue.expel.clone(), queued);
                 // The client hears every line from here on, whenever its tasks first run.
-                server.queues().insert(id, queue);
+                server.queues.lock().await.insert(id, queue);
                 server.tasks.spawn(serve);
             }
             Err(error) => time::sleep(backoff.after(&error)).await,
@@ -135,7 +138,7 @@ async fn handle_client(
     };
     info!("client disconnected: {address}: {reason}");
     // Without the queue the writer ends, once it has written what is in it.
-    server.queues().remove(&id);
+    server.queues.lock().await.remove(&id);
     let _ = writer.await;
     // To close a socket with bytes unread would reset the connection. Whoever takes longer is reset.
     let drain = async { while read(&mut reader).await.is_ok_and(|bytes| !bytes.is_empty()) {} };
@@ -147,43 +150,67 @@ impl Server {
     async fn hear(&self, reader: &mut OwnedReadHalf, id: u64) -> io::Result<()> {
         let mut decoder = LineDecoder::new(self.args.max_line);
         loop {
+            if self.args.policy == Policy::Pause {
+                self.all_have_room(id).await;
+            }
             let received = read(reader).await?;
             decoder.push(&received);
             while let Some(lines) = decoder.next_lines().map_err(io::Error::other)? {
-                self.broadcast(lines, id);
+                self.broadcast(lines, id).await;
             }
             if received.is_empty() {
                 if let Some(tail) = decoder.finish() {
-                    self.broadcast(&tail, id);
+                    self.broadcast(&tail, id).await;
                 }
                 return Ok(());
             }
         }
     }
 
-    /// Queues lines for everyone but their sender. Whoever is owed too much is disconnected.
-    fn broadcast(&self, lines: &[u8], sender: u64) {
+    // ANCHOR: broadcast
+    /// Queues lines for everyone but their sender. What becomes of whoever is owed too much is
+    /// the policy.
+    async fn broadcast(&self, lines: &[u8], sender: u64) {
         let said: Arc<[u8]> = self.before_end(lines).into();
         let max_backlog = self.args.max_backlog;
-        self.queues().retain(|&id, queue| {
-            if id == sender {
-                return true;
+        let mut behind = Vec::new();
+        let mut queues = self.queues.lock().await;
+        for (&id, queue) in queues.iter_mut().filter(|(id, _)| **id != sender) {
+            if queue.backlog() + said.len() > max_backlog {
+                match self.args.policy {
+                    // Whoever speaks, comes or goes waits for the lock, and so for this client.
+                    Policy::Block => queue.wait_for_room(max_backlog).await,
+                    Policy::Grow => {}
+                    Policy::Drop => continue,
+                    Policy::Disconnect => {
+                        behind.push(id);
+                        continue;
+                    }
+                    // `hear` has waited, without the lock: nobody else waits.
+                    Policy::Pause => {}
+                }
             }
-            let backlog = queue.backlog.fetch_add(said.len(), Ordering::Relaxed) + said.len();
-            if backlog > max_backlog {
-                info!(
-                    "client disconnected: {}: more than {max_backlog} bytes behind",
-                    queue.address
-                );
-                queue.expel.cancel();
-                return false;
-            }
-            // Fails where the writer has met an error; the reader will, too, and leave.
-            let _ = queue.pieces.send(Arc::clone(&said));
-            true
-        });
+            queue.push(&said);
+        }
+        for queue in behind.iter().filter_map(|id| queues.remove(id)) {
+            let address = queue.address;
+            info!("client disconnected: {address}: more than {max_backlog} bytes behind");
+            queue.expel.cancel();
+        }
         if said.len() < lines.len() {
             self.stop.cancel();
+        }
+    }
+    // ANCHOR_END: broadcast
+
+    /// Waits until nobody whom the client would speak to is too far behind.
+    async fn all_have_room(&self, sender: u64) {
+        let queues = self.queues.lock().await;
+        let others = queues.iter().filter(|(id, _)| **id != sender);
+        let others: Vec<_> = others.map(|(_, queue)| queue.clone()).collect();
+        drop(queues);
+        for mut queue in others {
+            queue.wait_for_room(self.args.max_backlog).await;
         }
     }
 
@@ -193,19 +220,17 @@ impl Server {
         let said = lines.split_inclusive(|&byte| byte == b'\n').take_while(|line| !is_end(line));
         &lines[..said.map(<[u8]>::len).sum()]
     }
-
-    fn queues(&self) -> MutexGuard<'_, HashMap<u64, Queue>> {
-        // A poisoned lock is as good as new: a task that panicked is one client's trouble.
-        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// What one client is owed: the end that is filled. Dropping it lets the writer finish.
+#[derive(Clone)]
 struct Queue {
     address: SocketAddr,
     pieces: mpsc::UnboundedSender<Arc<[u8]>>,
-    /// How many bytes wait. This is the queue's bound: one piece may be a byte or a buffer.
-    backlog: Arc<AtomicUsize>,
+    /// How many bytes were queued, and how many of them are written. Their difference is what is
+    /// bounded: one piece may be a byte or a buffer.
+    queued: usize,
+    written: watch::Receiver<usize>,
     /// Ends the client's tasks at once.
     expel: CancellationToken,
 }
@@ -214,15 +239,32 @@ struct Queue {
 struct Queued {
     address: SocketAddr,
     pieces: mpsc::UnboundedReceiver<Arc<[u8]>>,
-    backlog: Arc<AtomicUsize>,
+    written: watch::Sender<usize>,
 }
 
 impl Queue {
     fn new(address: SocketAddr) -> (Self, Queued) {
         let (sender, pieces) = mpsc::unbounded_channel();
-        let backlog = Arc::new(AtomicUsize::new(0));
-        let queued = Queued { address, pieces, backlog: Arc::clone(&backlog) };
-        (Self { address, pieces: sender, backlog, expel: CancellationToken::new() }, queued)
+        let (written, writes) = watch::channel(0);
+        let expel = CancellationToken::new();
+        let queue = Self { address, pieces: sender, queued: 0, written: writes, expel };
+        (queue, Queued { address, pieces, written })
+    }
+
+    fn backlog(&self) -> usize {
+        self.queued - *self.written.borrow()
+    }
+
+    fn push(&mut self, piece: &Arc<[u8]>) {
+        self.queued += piece.len();
+        // Fails where the writer has met an error; the reader will, too, and leave.
+        let _ = self.pieces.send(Arc::clone(piece));
+    }
+
+    async fn wait_for_room(&mut self, max_backlog: usize) {
+        let enough = self.queued.saturating_sub(max_backlog);
+        // Fails where the writer has met an error: who has left needs no room.
+        let _ = self.written.wait_for(|written| *written >= enough).await;
     }
 }
 
@@ -233,7 +275,7 @@ async fn write(mut stream: OwnedWriteHalf, mut queued: Queued) -> io::Result<()>
         let pending = pieces.concat();
         pieces.clear();
         stream.write_all(&pending).await?;
-        queued.backlog.fetch_sub(pending.len(), Ordering::Relaxed);
+        queued.written.send_modify(|written| *written += pending.len());
     }
     stream.shutdown().await
 }

@@ -1,0 +1,241 @@
+//! The figures in the book: each comes from a kept run, none is typed by hand.
+//!
+//! `book/measured/compare.json` is what `cargo xtask compare --json` wrote, and
+//! `book/measured/policies.json` what `cargo xtask book measure` did. To have newer figures in the
+//! book, measure again, and `cargo xtask book generate`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::{fs, io};
+
+use serde::Deserialize;
+
+/// Where the run of `cargo xtask compare` is kept, from the root of the workspace.
+pub const FILE: &str = "book/measured/compare.json";
+
+/// The part of that run which the book tells of.
+#[derive(Deserialize)]
+struct Run {
+    commit: Option<String>,
+    machine: Machine,
+    scenarios: Vec<Scenario>,
+}
+
+#[derive(Deserialize)]
+struct Machine {
+    cpu: String,
+    cores: usize,
+    kernel: String,
+}
+
+#[derive(Deserialize)]
+struct Scenario {
+    id: String,
+    measurements: Vec<Measurement>,
+}
+
+#[derive(Deserialize)]
+struct Measurement {
+    subject: String,
+    load: Load,
+    outcome: String,
+    #[serde(default)]
+    summary: BTreeMap<String, Median>,
+}
+
+#[derive(Deserialize)]
+struct Load {
+    clients: usize,
+}
+
+#[derive(Deserialize)]
+struct Median {
+    median: f64,
+}
+
+/// The page of parts that the chapters include, one for each anchor.
+///
+/// # Errors
+/// The run cannot be read, or lacks a figure that the book tells of.
+pub fn page(root: &Path) -> io::Result<String> {
+    let run: Run = serde_json::from_slice(&fs::read(root.join(FILE))?)?;
+    let mut page = String::new();
+    let parts = [
+        ("stage-01", run.one_connection()?),
+        ("stage-02", run.threads()?),
+        ("stage-03", run.pool()?),
+        ("stage-04", run.select_loop()?),
+        ("stage-05", run.round_robin()?),
+        ("stage-06", run.readiness()?),
+        ("stage-07", run.tokio()?),
+        ("machine", run.machine()),
+        ("policies", crate::policies::table(root)?),
+    ];
+    for (anchor, text) in parts {
+        let text = text.trim_end();
+        page += &format!("\n<!-- ANCHOR: {anchor} -->\n{text}\n<!-- ANCHOR_END: {anchor} -->\n");
+    }
+    Ok(page)
+}
+
+impl Run {
+    fn one_connection(&self) -> io::Result<String> {
+        let row = |stage| -> io::Result<String> {
+            let messages = self.rate("echo", stage, 1)?;
+            let p50 = time(self.figure("echo", stage, 1, "latency_p50")?);
+            Ok(format!("| {stage} | {messages} | {p50} |\n"))
+        };
+        Ok("| one connection, 64 bytes to and fro | round trips a second | half take at most |\n\
+            |---|---|---|\n"
+            .to_owned()
+            + &["01", "02", "06", "07"].map(row).into_iter().collect::<io::Result<String>>()?)
+    }
+
+    fn threads(&self) -> io::Result<String> {
+        let row = |stage| -> io::Result<String> {
+            let threads = self.figure("echo", stage, 1000, "threads")?;
+            let memory = bytes(self.figure("echo", stage, 1000, "memory_per_client")?);
+            let messages = self.rate("echo", stage, 1000)?;
+            let p99 = time(self.figure("echo", stage, 1000, "latency_p99")?);
+            Ok(format!("| {stage} | {threads:.0} | {memory} | {messages} | {p99} |\n"))
+        };
+        Ok("| 1,000 connections | threads | memory for each | round trips a second | 99 in 100 \
+            take at most |\n|---|---|---|---|---|\n"
+            .to_owned()
+            + &["02", "06", "07"].map(row).into_iter().collect::<io::Result<String>>()?)
+    }
+
+    fn pool(&self) -> io::Result<String> {
+        let row = |clients: usize| -> io::Result<String> {
+            let outcome = &self.find("echo", "03", clients)?.outcome;
+            Ok(format!("| {clients} | {outcome} |\n"))
+        };
+        Ok("| clients that all talk | stage 03 |\n|---|---|\n".to_owned()
+            + &[1, 50, 1000].map(row).into_iter().collect::<io::Result<String>>()?)
+    }
+
+    fn select_loop(&self) -> io::Result<String> {
+        let row = |clients| -> io::Result<String> {
+            let lines = self.rate("broadcast", "04", clients)?;
+            let p50 = time(self.figure("broadcast", "04", clients, "latency_p50")?);
+            Ok(format!("| {clients} | {lines} | {p50} |\n"))
+        };
+        Ok("| clients | lines delivered a second | half take at most |\n|---|---|---|\n".to_owned()
+            + &[10, 100, 1000].map(row).into_iter().collect::<io::Result<String>>()?)
+    }
+
+    fn round_robin(&self) -> io::Result<String> {
+        let row = |clients: usize| -> io::Result<String> {
+            let outcome = &self.find("echo", "05", clients)?.outcome;
+            Ok(format!("| {clients} | {outcome} |\n"))
+        };
+        Ok("| clients that all talk | stage 05 |\n|---|---|\n".to_owned()
+            + &[1, 50, 1000].map(row).into_iter().collect::<io::Result<String>>()?)
+    }
+
+    fn readiness(&self) -> io::Result<String> {
+        let row = |clients| -> io::Result<String> {
+            let [before, now] = ["04", "06"].map(|it| self.rate("broadcast", it, clients));
+            let ratio = self.figure("broadcast", "06", clients, RATE)?
+                / self.figure("broadcast", "04", clients, RATE)?;
+            let ratio = if ratio < 9.5 { format!("{ratio:.1}") } else { format!("{ratio:.0}") };
+            Ok(format!("| {clients} | {} | {} | {ratio} times as many |\n", before?, now?))
+        };
+        Ok("| clients | lines delivered a second by 04 | by 06 | that is |\n|---|---|---|---|\n"
+            .to_owned()
+            + &[10, 100, 1000].map(row).into_iter().collect::<io::Result<String>>()?)
+    }
+
+    fn tokio(&self) -> io::Result<String> {
+        let row = |stage| -> io::Result<String> {
+            let echo = self.rate("echo", stage, 1000)?;
+            let lines = self.rate("broadcast", stage, 1000)?;
+            let memory = bytes(self.figure("broadcast", stage, 1000, "memory_per_client")?);
+            Ok(format!("| {stage} | {echo} | {lines} | {memory} |\n"))
+        };
+        Ok("| 1,000 clients | echo: round trips a second | broadcast: lines delivered a second | \
+            memory for each |\n|---|---|---|---|\n"
+            .to_owned()
+            + &["06", "07"].map(row).into_iter().collect::<io::Result<String>>()?)
+    }
+
+    fn machine(&self) -> String {
+        let Machine { cpu, cores, kernel } = &self.machine;
+        let commit = self.commit.as_deref().unwrap_or("unknown");
+        let commit = commit.get(..12).unwrap_or(commit);
+        format!("{cpu}, {cores} cores, {kernel}; commit {commit}")
+    }
+
+    fn rate(&self, scenario: &str, stage: &str, clients: usize) -> io::Result<String> {
+        Ok(count(self.figure(scenario, stage, clients, RATE)?))
+    }
+
+    fn figure(&self, scenario: &str, stage: &str, clients: usize, of: &str) -> io::Result<f64> {
+        let found = self.find(scenario, stage, clients)?.summary.get(of);
+        found.map(|it| it.median).ok_or_else(|| {
+            io::Error::other(format!("{FILE}: no {of} of {scenario}, {stage}, {clients} clients"))
+        })
+    }
+
+    fn find(&self, scenario: &str, stage: &str, clients: usize) -> io::Result<&Measurement> {
+        let of_scenario = self.scenarios.iter().filter(|it| it.id == scenario);
+        let mut measurements = of_scenario.flat_map(|it| &it.measurements);
+        measurements.find(|it| it.subject == stage && it.load.clients == clients).ok_or_else(|| {
+            io::Error::other(format!("{FILE} lacks {scenario}, {stage}, {clients} clients"))
+        })
+    }
+}
+
+const RATE: &str = "received_per_second";
+
+/// Two digits that count, with a word for the size: 44 thousand, 1.8 million.
+fn count(number: f64) -> String {
+    match number {
+        _ if number < 1000.0 => format!("{number:.0}"),
+        _ if number < 1e6 => format!("{:.0} thousand", number / 1e3),
+        _ if number < 1e7 => format!("{:.1} million", number / 1e6),
+        _ => format!("{:.0} million", number / 1e6),
+    }
+}
+
+/// Nanoseconds in the unit that suits them.
+fn time(nanos: f64) -> String {
+    match nanos {
+        _ if nanos < 1e6 => format!("{:.0} µs", nanos / 1e3),
+        _ if nanos < 1e7 => format!("{:.1} ms", nanos / 1e6),
+        _ if nanos < 1e9 => format!("{:.0} ms", nanos / 1e6),
+        _ => format!("{:.1} s", nanos / 1e9),
+    }
+}
+
+fn bytes(bytes: f64) -> String {
+    match bytes {
+        _ if bytes < 1e4 => format!("{bytes:.0} bytes"),
+        _ => format!("{:.0} KB", bytes / 1e3),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_written_as_people_say_them() {
+        let counts = [7.2, 43_960.0, 1_840_000.0, 43_900_000.0].map(count);
+        assert_eq!(counts, ["7", "44 thousand", "1.8 million", "44 million"]);
+        let times = [22_400.0, 1_834_000.0, 84_000_000.0, 1.8e9].map(time);
+        assert_eq!(times, ["22 µs", "1.8 ms", "84 ms", "1.8 s"]);
+        assert_eq!([554.0, 13_900.0].map(bytes), ["554 bytes", "14 KB"]);
+    }
+
+    #[test]
+    fn a_figure_that_is_not_there_is_named() {
+        let run: Run = serde_json::from_str(
+            r#"{"machine": {"cpu": "x", "cores": 2, "kernel": "y"}, "scenarios": []}"#,
+        )
+        .unwrap();
+        let error = run.figure("echo", "01", 1, RATE).unwrap_err();
+        assert!(error.to_string().contains("lacks echo, 01, 1 clients"), "{error}");
+        assert_eq!(run.machine(), "x, 2 cores, y; commit unknown");
+    }
+}
