@@ -4,6 +4,7 @@
 mod stage_01;
 mod stage_02;
 mod stage_03;
+mod stage_04;
 mod stage_05;
 mod stage_06;
 mod stage_07;
@@ -17,6 +18,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         stage_01::CASES,
         stage_02::CASES,
         stage_03::CASES,
+        stage_04::CASES,
         stage_05::CASES,
         stage_06::CASES,
         stage_07::CASES,
@@ -27,6 +29,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
 
 const HELLO: &[u8] = b"hello\n";
 
+/// Connects a client that has to be told something, one line, before its stream ends in order. It
 /// does not leave.
 fn must_be_refused(server: &Server, name: &str) -> Result<Client, Box<Problem>> {
     let requirement = "a client that is refused is told so, and then its connection ends in order";

@@ -1,12 +1,26 @@
-use conformance::{Bench, Case, Failure, Outcome, ensure, passed};
+use std::time::{Duration, Instant};
 
-pub(super) const CASES: &[Case] = &[Case::any(
-    "01-count/01",
-    "each connection has its number in the log",
-    each_connection_has_its_number,
-)
-.why("State that outlives one client has to live outside its handler.")];
+use conformance::{Bench, Case, Failure, Outcome, Require, ensure, passed};
+use harness::Server;
 
+use super::HELLO;
+
+pub(super) const CASES: &[Case] = &[
+    Case::any(
+        "01-count/01",
+        "each connection has its number in the log",
+        each_connection_has_its_number,
+    )
+    .why("State that outlives one client has to live outside its handler."),
+    Case::any(
+        "01-idle/01",
+        "who says nothing makes room for the next, who speaks stays",
+        who_says_nothing_makes_room,
+    )
+    .why("A client that says nothing costs nothing to attack with, and has the whole server."),
+];
+
+/// Three clients come and go. For each of them the log has one line with its address, which ends
 /// in its number.
 fn each_connection_has_its_number(bench: &Bench<'_>) -> Outcome {
     let server = bench.start()?;
@@ -26,5 +40,39 @@ fn each_connection_has_its_number(bench: &Bench<'_>) -> Outcome {
         })?;
         client.leave();
     }
+    passed()
+}
+
+/// A says nothing. B waits and is served in the end, and stays for as long as it speaks. Then B says
+/// nothing any more, and C is served.
+fn who_says_nothing_makes_room(bench: &Bench<'_>) -> Outcome {
+    const SILENCE: Duration = Duration::from_secs(1);
+    let server = Server::start(bench.command(0).env("SILENCE", SILENCE.as_secs().to_string()))?;
+    let requirement = "a client that says nothing for as long as SILENCE is disconnected";
+    let mut a = server.connect("a")?;
+    let mut b = server.connect("b")?;
+    b.send(HELLO)?;
+    // A read with a time-out looks like one without: a server that sleeps in it is not stuck. If it
+    // is still there after so long a time, it is.
+    let is_connected = || Ok(server.end_of(&a).ok().flatten().is_some_and(|end| end.established));
+    let _ = server.wait_until("to let a go", is_connected, |connected| !connected);
+    b.expect(HELLO).require(requirement)?;
+    a.expect_eof().require("a client that is disconnected sees the end of its stream")?;
+
+    let begin = Instant::now();
+    while begin.elapsed() < SILENCE * 2 {
+        let said = Instant::now();
+        let answered = b.exchange(HELLO, HELLO).require("a client that speaks is not disconnected");
+        if said.elapsed() >= SILENCE / 2 {
+            answered.precondition("on this machine the client speaks often enough")?;
+        } else {
+            answered?;
+        }
+    }
+    let mut c = server.connect("c")?;
+    c.send(HELLO)?;
+    let is_connected = || Ok(server.end_of(&b).ok().flatten().is_some_and(|end| end.established));
+    let _ = server.wait_until("to let b go", is_connected, |connected| !connected);
+    c.expect(HELLO).require(requirement)?;
     passed()
 }

@@ -19,6 +19,7 @@ pub(super) const CASES: &[Case] = &[
     .with_flags(),
 ];
 
+/// The only worker serves A; B and C wait. D is told that the queue is full. Then A leaves, and B
 /// is served; E finds room in the queue.
 fn a_client_beyond_the_queue_is_refused(bench: &Bench<'_>) -> Outcome {
     let server = bench.start_with(&["--workers", "1", "--max-waiting", "2"])?;

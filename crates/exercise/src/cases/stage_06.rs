@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 use conformance::{Bench, Case, Failure, Outcome, Problem, Require, ensure, passed};
 use harness::{Cause, Client, Server};
 
+use super::stage_04::{a_name_goes_before_each_line, a_name_may_come_in_pieces};
+
 pub(super) const CASES: &[Case] = &[
     Case::broadcast(
         "06-timeout/01",
@@ -18,8 +20,13 @@ pub(super) const CASES: &[Case] = &[
     )
     .why("A loop that looks at the clock again and again never sleeps.")
     .alone(),
+    Case::broadcast("06-names/01", "a name goes before each line", a_name_goes_before_each_line)
+        .why("What is known of a client can be a local variable, where its task is a function."),
+    Case::broadcast("06-names/02", "a name may come in pieces", a_name_may_come_in_pieces)
+        .why("A name is a line, and a line may come in two reads, or two lines in one."),
 ];
 
+/// S says nothing, and its stream ends. A and B were there before it and talk to each other until
 /// a second silent client is gone, too: they stay.
 fn who_says_nothing_is_disconnected(bench: &Bench<'_>) -> Outcome {
     const SILENCE: Duration = Duration::from_secs(1);
@@ -58,6 +65,7 @@ fn exchange_lines(bench: &Bench<'_>, a: &mut Client, b: &mut Client) -> harness:
     a.expect(&answers)
 }
 
+/// Three clients are connected, and nobody moves. The time-out is far away: nothing is to be done
 /// until then.
 fn waiting_for_the_time_out_costs_nothing(bench: &Bench<'_>) -> Outcome {
     const WINDOW: Duration = Duration::from_secs(1);

@@ -11,6 +11,7 @@ pub(super) const CASES: &[Case] = &[Case::broadcast(
 .why("Backpressure: what cannot go out must not come in.")
 .with_flags()];
 
+/// S does not read. A talks on until the server takes no more. Then S reads: A's talk goes on, and
 /// S hears all of it.
 fn senders_wait_for_a_slow_reader(bench: &Bench<'_>) -> Outcome {
     const LENGTH: usize = 32 << 20;

@@ -1,0 +1,41 @@
+use conformance::{Bench, Case, Outcome, Require, passed};
+use harness::{Server, play};
+
+pub(super) const CASES: &[Case] = &[
+    Case::broadcast("04-names/01", "a name goes before each line", a_name_goes_before_each_line)
+        .why("What is known of a client has to outlast the callback."),
+    Case::broadcast("04-names/02", "a name may come in pieces", a_name_may_come_in_pieces)
+        .why("A name is a line, and a line may come in two reads, or two lines in one."),
+];
+
+/// B says its name and a line, and A hears the line. Then A does, and B hears it.
+pub(super) fn a_name_goes_before_each_line(bench: &Bench<'_>) -> Outcome {
+    let server = Server::start(bench.command(0).env("NAMES", "1"))?;
+    // Who is accepted first is in, when the other one is heard.
+    let [mut a, mut b] = [server.connect("a")?, server.connect("b")?];
+    b.send(b"bob\nhello\n")?;
+    a.expect(b"bob: hello\n").require("the others hear the name, and then the line")?;
+    a.send(b"ann\n")?;
+    for line in ["hello, bob\n", "\n", "bye: bye\n"] {
+        a.send(line.as_bytes())?;
+        let heard = format!("ann: {line}");
+        b.expect(heard.as_bytes()).require("the name goes before each line")?;
+    }
+    b.send(b"bob\n")?;
+    a.expect(b"bob: bob\n").require("only the first line is a name")?;
+    passed()
+}
+
+/// C says half its name, and then the rest with one line, and half a line more. Then it leaves: D
+/// hears two lines.
+pub(super) fn a_name_may_come_in_pieces(bench: &Bench<'_>) -> Outcome {
+    let server = Server::start(bench.command(0).env("NAMES", "1"))?;
+    let [mut d, mut c] = [server.connect("d")?, server.connect("c")?];
+    c.send(b"car")?;
+    server.wait_until_read(&c)?;
+    c.send(b"ol\nhello\nbye")?;
+    d.expect(b"carol: hello\n").require("a name in two pieces is one name")?;
+    play(&mut [c.part().then_half_close()])?;
+    d.expect(b"carol: bye\n").require("the name goes before the last line, too")?;
+    passed()
+}
