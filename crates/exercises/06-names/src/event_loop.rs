@@ -53,8 +53,8 @@ impl EventLoop {
     }
 
     /// Runs for ever, turn by turn: everyone who is ready, then `after_turn`, then sleep until
-    /// something happens.
-    pub fn run(&self, after_turn: impl Fn()) -> io::Result<()> {
+    /// something happens, or until the time that `after_turn` has asked for.
+    pub fn run(&self, after_turn: impl Fn() -> Option<Instant>) -> io::Result<()> {
         let mut events = Events::with_capacity(Self::EVENTS);
         let mut waiting: HashMap<Token, (Interest, Task)> = HashMap::new();
         let mut sleeping: BTreeMap<(Instant, usize), Task> = BTreeMap::new();
@@ -76,12 +76,13 @@ impl EventLoop {
                     CoroutineState::Complete => debug!("task {} is complete", task.id),
                 }
             }
-            after_turn();
+            let wake = after_turn();
 
             let mut ready = self.ready.borrow_mut();
-            let timeout = match sleeping.keys().next() {
+            let wake = sleeping.keys().map(|(time, _)| *time).take(1).chain(wake).min();
+            let timeout = match wake {
                 _ if !ready.is_empty() => Some(Duration::ZERO),
-                Some((time, _)) => Some(time.saturating_duration_since(Instant::now())),
+                Some(time) => Some(time.saturating_duration_since(Instant::now())),
                 None => None,
             };
             match self.poll.borrow_mut().poll(&mut events, timeout) {

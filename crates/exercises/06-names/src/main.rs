@@ -13,7 +13,7 @@ use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{self, Shutdown, SocketAddr};
 use std::process::ExitCode;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use coroutine::Yielder;
@@ -35,6 +35,12 @@ const LISTEN_BACKLOG: i32 = 4096;
 const READS_PER_TURN: u8 = 4;
 /// How many bytes one read takes at most.
 const BUFFER: usize = 16 * 1024;
+/// A write costs much the same whether it carries one line or so many bytes.
+const FULL_WRITE: u64 = 8 * 1024;
+/// After a flush that took this long or longer, lines gather: twice as long as it took, at most.
+const LONG_FLUSH: Duration = Duration::from_millis(1);
+/// How long lines gather at the longest.
+const LONGEST_REST: Duration = Duration::from_millis(20);
 
 fn main() -> ExitCode {
     let flags = [Flag::Mode, Flag::MaxLine, Flag::MaxBacklog];
@@ -57,6 +63,7 @@ fn run_server(args: &Args) -> anyhow::Result<()> {
         clients: RefCell::default(),
         log: RefCell::default(),
         flushed: Cell::new(0),
+        rest_until: Cell::new(Instant::now()),
         buffer: RefCell::new(vec![0; BUFFER]),
     });
     server.event_loop.create_task(|co| accept_clients(co, Rc::clone(&server), listener, token));
@@ -77,6 +84,8 @@ struct Server {
     log: RefCell<SharedLog>,
     /// Where the log ended at the last flush.
     flushed: Cell<Position>,
+    /// Until then, lines gather.
+    rest_until: Cell<Instant>,
     /// What every read goes to first: idle clients hold no buffer.
     buffer: RefCell<Vec<u8>>,
 }
@@ -198,9 +207,17 @@ impl Server {
     }
 
     /// Writes to everyone what they are owed, after each turn. Whoever cannot take it stays
-    /// behind, up to the limit; nobody waits for them.
-    fn flush(&self) {
-        let mut log = self.log.borrow_mut();
+    /// behind, up to the limit; nobody waits for them. It is a system call for each client: after
+    /// a long flush, lines gather until the time that is returned, or until they fill a write.
+    fn flush(&self) -> Option<Instant> {
+        let (begin, mut log) = (Instant::now(), self.log.borrow_mut());
+        let rest_until = self.rest_until.get();
+        if log.is_empty() {
+            return None;
+        }
+        if begin < rest_until && log.end() - self.flushed.get() < FULL_WRITE {
+            return Some(rest_until);
+        }
         self.clients.borrow_mut().retain(|_, (client, cursor)| {
             let reason = match write_owed(&log, client, cursor) {
                 Ok(false) if log.lag(cursor) > self.args.max_backlog => {
@@ -217,6 +234,11 @@ impl Server {
         });
         log.trim();
         self.flushed.set(log.end());
+        let took = begin.elapsed();
+        if took >= LONG_FLUSH {
+            self.rest_until.set(begin + took + (2 * took).min(LONGEST_REST));
+        }
+        None
     }
 
     /// Writes to a leaver what it is owed by now.
