@@ -37,8 +37,8 @@ use tokio_util::task::TaskTracker;
 const LISTEN_BACKLOG: i32 = 4096;
 /// How many bytes one read takes at most.
 const BUFFER: usize = 16 * 1024;
-/// How many pieces of the queue one write takes at most.
-const PIECES: usize = 1024;
+/// How many pieces of the queue one write takes at most: these are copied for it.
+const PIECES: usize = 64;
 /// How long a stop waits for clients to take what they are owed.
 const GRACE: Duration = Duration::from_millis(1500);
 /// How long a connection whose end was sent waits for the client's.

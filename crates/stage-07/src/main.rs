@@ -172,7 +172,7 @@ impl Server {
             // More in one turn could take clients that keep up over the limit.
             let grown = self.room.log().end() - *head.borrow();
             let may_read = leaving.is_none() && grown <= self.args.max_backlog as u64 / 2;
-            select! {
+            let may_write = select! {
                 received = read(stream), if may_read => {
                     let received = received?;
                     decoder.push(&received);
@@ -189,16 +189,22 @@ impl Server {
                     if reads.is_multiple_of(READS_PER_TURN) {
                         task::yield_now().await;
                     }
+                    false
                 }
                 () = self.stop.cancelled(), if leaving.is_none() => {
                     leaving = Some(self.room.log().end());
+                    false
                 }
-                _ = head.changed() => {
-                    blocked = blocked || !write_owed(&self.room.log(), stream, &mut cursor)?;
-                }
-                _ = stream.writable(), if blocked => {
-                    blocked = !write_owed(&self.room.log(), stream, &mut cursor)?;
-                }
+                _ = head.changed() => !blocked,
+                _ = stream.writable(), if blocked => true,
+            };
+            if may_write {
+                blocked = match write_owed(&self.room.log(), stream, &mut cursor) {
+                    // Nobody reads there any more. What the client has said before is still to be
+                    // read, and then the end.
+                    Err(_) if leaving.is_none() => true,
+                    written => !written?,
+                };
             }
             if blocked && self.room.log().lag(&cursor) > self.args.max_backlog {
                 // It does not read, so that `close` must not wait for it.
@@ -246,9 +252,10 @@ async fn read(stream: &TcpStream) -> io::Result<Vec<u8>> {
         stream.readable().await?;
         let mut received = Vec::with_capacity(BUFFER);
         match stream.try_read_buf(&mut received) {
-            Ok(_) => return Ok(received),
+            // A reset is told once, and the write to the client may have been told: that is no end.
+            Ok(0) => return stream.peer_addr().map(|_| received),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
+            read => return read.map(|_| received),
         }
     }
 }

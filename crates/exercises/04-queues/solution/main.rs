@@ -189,8 +189,8 @@ impl Server {
     fn write(&mut self, token: Token) {
         // None: the listener, or a client that was closed.
         let Some(mut client) = self.clients.remove(&token) else { return };
-        let written = client.write_owed();
-        self.go_on(token, client, written);
+        client.write_owed();
+        self.go_on(token, client, Ok(()));
     }
 
     /// Waits for a client's next event, unless it has left. Its errors end here: they are this
@@ -214,7 +214,8 @@ impl Server {
     fn echo(&mut self, client: &mut Client) -> io::Result<()> {
         let received = client.read(&mut self.buffer)?;
         client.outbound.extend(&self.buffer[..received]);
-        client.write_owed()
+        client.write_owed();
+        Ok(())
     }
 
     /// Sends the lines that are whole by now to everyone else.
@@ -255,7 +256,7 @@ impl Server {
         let was_empty = client.outbound.is_empty();
         client.outbound.extend(lines);
         if was_empty {
-            client.write_owed()?;
+            client.write_owed();
             if !client.outbound.is_empty() {
                 self.watch(&client.stream, token, self.interest(client))?;
             }
@@ -303,22 +304,26 @@ impl Client {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.stream.read(buffer) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
-            received => {
-                self.leaving = matches!(received, Ok(0));
-                received
+            Ok(0) => {
+                // A reset is told once, and the write to a client may have been told: that is no end.
+                self.stream.peer_addr()?;
+                self.leaving = true;
+                Ok(0)
             }
+            received => received,
         }
     }
 
     /// Writes what is owed, all of it or as much as the kernel takes for now.
-    fn write_owed(&mut self) -> io::Result<()> {
+    fn write_owed(&mut self) {
         while !self.outbound.is_empty() {
             match self.stream.write(self.outbound.as_slices().0) {
                 Ok(written) => drop(self.outbound.drain(..written)),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error),
+                // Nobody reads there any more. What the client has said before is still to be read,
+                // and then the end.
+                Err(_) => self.outbound.clear(),
             }
         }
-        Ok(())
     }
 }

@@ -174,7 +174,7 @@ impl Server {
             let paused = *laggards.borrow_and_update() > 0;
             let may_read =
                 leaving.is_none() && !paused && grown <= self.args.max_backlog as u64 / 2;
-            select! {
+            let may_write = select! {
                 received = read(stream), if may_read => {
                     let received = received?;
                     decoder.push(&received);
@@ -191,17 +191,23 @@ impl Server {
                     if reads.is_multiple_of(READS_PER_TURN) {
                         task::yield_now().await;
                     }
+                    false
                 }
                 () = self.stop.cancelled(), if leaving.is_none() => {
                     leaving = Some(self.room.log().end());
+                    false
                 }
-                _ = laggards.changed() => {}
-                _ = head.changed() => {
-                    blocked = blocked || !write_owed(&self.room.log(), stream, &mut cursor)?;
-                }
-                _ = stream.writable(), if blocked => {
-                    blocked = !write_owed(&self.room.log(), stream, &mut cursor)?;
-                }
+                _ = laggards.changed() => false,
+                _ = head.changed() => !blocked,
+                _ = stream.writable(), if blocked => true,
+            };
+            if may_write {
+                blocked = match write_owed(&self.room.log(), stream, &mut cursor) {
+                    // Nobody reads there any more. What the client has said before is still to be
+                    // read, and then the end.
+                    Err(_) if leaving.is_none() => true,
+                    written => !written?,
+                };
             }
             if blocked && self.room.log().lag(&cursor) > self.args.max_backlog {
                 lagging.get_or_insert_with(|| self.room.lagging());
@@ -247,9 +253,10 @@ async fn read(stream: &TcpStream) -> io::Result<Vec<u8>> {
         stream.readable().await?;
         let mut received = Vec::with_capacity(BUFFER);
         match stream.try_read_buf(&mut received) {
-            Ok(_) => return Ok(received),
+            // A reset is told once, and the write to the client may have been told: that is no end.
+            Ok(0) => return stream.peer_addr().map(|_| received),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
+            read => return read.map(|_| received),
         }
     }
 }
