@@ -1,5 +1,8 @@
 //! Broadcast: each line reaches everyone else, once, whole, and in its sender's order.
 
+use std::thread;
+use std::time::Duration;
+
 use harness::kernel::Socket;
 use harness::{Cause, Client, End, Part, Server, Stuck, play};
 
@@ -93,6 +96,30 @@ pub(crate) const CASES: &[Case] = &[
         "What a leaver is owed may be more than the kernel takes at once: it waits for its \
          end until it has got the rest.",
     ),
+    Case::broadcast("bcast/21", "sender who is behind", sender_who_is_behind).why(
+        "Not to hear oneself is easy while everything is sent at once. What is kept for later has to \
+         remember whose line it was, however its bytes are cut when they are written at last.",
+    ),
+    Case::broadcast("bcast/22", "newcomer while somebody is behind", newcomer_beside_a_laggard).why(
+        "What is kept for one client is not meant for another: whoever comes in hears what is said \
+         from then on, not the history that a slow reader is still owed.",
+    ),
+    Case::broadcast("bcast/23", "last words of one who has closed", last_words).why(
+        "A client that says its lines and closes cannot take what others say meanwhile: the write to \
+         it fails. That ends the writing, not the reading: its lines have arrived, and wait in the \
+         kernel.",
+    ),
+    Case::broadcast("bcast/24", "long lines back to back", long_lines_back_to_back).why(
+        "The limit is for a line, not for what one read returns: whoever compares it with the buffer \
+         refuses lines that are short enough, or throws away those before the one that is not.",
+    ),
+    Case::broadcast("bcast/25", "six slow readers", six_slow_readers)
+        .why(
+            "A bound for each client is no bound for the server: with a queue for each, every further \
+             slow reader costs as much memory as the first. All of them are behind in the same lines, \
+             which need to be kept once.",
+        )
+        .alone(),
 ];
 
 const KIB: usize = 1024;
@@ -568,6 +595,153 @@ fn leaver_who_is_behind(bench: &Bench<'_>) -> Outcome {
     s.expect(&speech.said).require("a leaver is sent what it is owed")?;
     s.expect_eof().require("a leaver's stream ends in order")?;
     each_speaks(bench, &mut [a, b])?;
+    passed()
+}
+
+/// S does not read until the kernel takes no more for it. Then A and S speak in turn, and B hears each
+/// line before the next is said. When S reads, it hears all that A has said, and nothing of its own.
+fn sender_who_is_behind(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let [mut a, mut b, mut s] = bench.room(&server, ["a", "b", "s"])?;
+    let mut speech = Speech::new(bench);
+    speech.go_on_until_behind(&server, &mut a, &mut b, &mut s)?;
+    for _ in 0..50 {
+        let (line, own) = (bench.line("a"), bench.line("s"));
+        a.send(&line)?;
+        b.expect(&line).require("the others hear every line while somebody does not read")?;
+        speech.said.extend(line);
+        s.send(&own)?;
+        for client in [&mut a, &mut b] {
+            client.expect(&own).require("a sender who does not read is heard")?;
+        }
+    }
+    s.expect(&speech.said).require("it hears all that others said, and nothing of its own")?;
+    each_speaks(bench, &mut [a, b, s])?;
+    passed()
+}
+
+/// S does not read until the kernel takes no more for it. N comes in, and says so. The first line that
+/// it hears is the one that A says then; and S hears everything.
+fn newcomer_beside_a_laggard(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let [mut a, mut b, mut s] = bench.room(&server, ["a", "b", "s"])?;
+    let mut speech = Speech::new(bench);
+    speech.go_on_until_behind(&server, &mut a, &mut b, &mut s)?;
+    let mut n = server.connect("n")?;
+    let (hello, line) = (bench.line("n"), bench.line("a"));
+    n.send(&hello)?;
+    for client in [&mut a, &mut b] {
+        client.expect(&hello).require("a newcomer is heard by all who are there")?;
+    }
+    a.send(&line)?;
+    n.expect(&line).require("a newcomer hears what is said from then on, and no history")?;
+    b.expect(&line).require("the others hear every line while somebody does not read")?;
+    speech.said.extend([hello, line].concat());
+    s.expect(&speech.said).require("a reader within the limit loses nothing")?;
+    each_speaks(bench, &mut [a, b, n, s])?;
+    passed()
+}
+
+/// While the server stands still, A says its last lines and closes, and B says as much. When the
+/// server goes on, its first write to A is answered by RST and the next one fails, while most of A's
+/// lines still wait to be read. C hears all of both.
+fn last_words(bench: &Bench<'_>) -> Outcome {
+    const LINES: usize = 256;
+    let mut rng = bench.rng();
+    let talks = ["a", "b"].map(|name| Talk::new(name, LINES, KIB..=KIB, &mut rng));
+    let [last, meanwhile] = talks.each_ref().map(|talk| talk.lines(0..talk.count()));
+    let server = bench.start()?;
+    let [mut a, mut b, mut c] = bench.room(&server, ["a", "b", "c"])?;
+    // The kernel gives more room to a connection that much has come through: A says so much again and
+    // again until all of it fits.
+    let mut rounds = 1;
+    while !arrives_unread(&server, &mut a, &last)? {
+        ensure(rounds < 100, || {
+            let expected = format!("room for {} bytes in the kernel", last.len());
+            Failure::new("", expected, format!("not after {rounds} rounds")).at(&server)
+        })
+        .precondition("all that a says has arrived before it closes")?;
+        rounds += 1;
+        server.resume()?;
+        play(&mut [b.part().expect(&last), c.part().expect(&last)])?;
+    }
+    a.leave();
+    b.send(&meanwhile).precondition("the kernel takes what the server does not read yet")?;
+    server.resume()?;
+
+    let all = || Owed::all(0..LINES);
+    let mut c = Member::new(c, &talks, vec![all(), all()]);
+    let played = play(&mut [b.part().expect(&last), c.listen_until(Hearing::is_complete)]);
+    must_be_as_owed(&server, played, [c.faults()])?;
+    each_speaks(bench, &mut [b, c.client])?;
+    passed()
+}
+
+/// Stops the server and has `client` send `bytes`; whether all of them arrive in the server's queue.
+fn arrives_unread(
+    server: &Server,
+    client: &mut Client,
+    bytes: &[u8],
+) -> Result<bool, Box<Problem>> {
+    // Enough for what need not wait for anybody. If it is not, they only count as not arrived.
+    const LOOKS: usize = 20;
+    server.pause()?;
+    client.send(bytes).precondition("the kernel takes what the server does not read yet")?;
+    for _ in 0..LOOKS {
+        if server.end_of(client)?.is_some_and(|end| end.rx_queue as usize == bytes.len()) {
+            return Ok(true);
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    Ok(false)
+}
+
+/// A says lines that are as long as the limit, or half as long, and all of them wait when the server
+/// looks: they are delivered. Then it says a short line and one over the limit, at once: of these the
+/// short one is.
+fn long_lines_back_to_back(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let [mut a, mut b, mut c] = bench.room(&server, ["a", "b", "c"])?;
+    let line_of = |byte: u8, length: usize| [vec![byte; length - 1], vec![b'\n']].concat();
+    let half = MAX_LINE / 2 + 1;
+    let lengths = [MAX_LINE, half, MAX_LINE, half, 1, MAX_LINE];
+    let within: Vec<u8> =
+        (b'1'..).zip(lengths).flat_map(|(byte, length)| line_of(byte, length)).collect();
+    let over = [b"short\n".to_vec(), line_of(b'x', MAX_LINE + 1)].concat();
+    for (lines, heard) in [(&within, within.len()), (&over, b"short\n".len())] {
+        server.pause()?;
+        a.send(lines).precondition("the kernel takes what the server does not read yet")?;
+        server.resume()?;
+        for client in [&mut b, &mut c] {
+            let all = client.expect(&lines[..heard]);
+            all.require("each line up to the limit is delivered, whatever comes with it")?;
+        }
+    }
+    each_speaks(bench, &mut [b, c]).require("nobody else notices a line over the limit")?;
+    passed()
+}
+
+/// Six clients do not read, until all of them must be behind by more than the limit. The server grows
+/// no more than with one of them.
+fn six_slow_readers(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let mut clients: Vec<Client> = bench.room(&server, ["a", "b", "s 1"])?.into();
+    for number in 2..=6 {
+        let newcomer = bench.join(&server, &format!("s {number}"), &mut clients)?;
+        clients.push(newcomer);
+    }
+    let memory = server.rss_bytes()?;
+    let [a, b, s, ..] = clients.as_mut_slice() else { unreachable!("there are eight") };
+    let mut speech = Speech::new(bench);
+    let queued = speech.go_on_until_behind(&server, a, b, s)?;
+    speech.go_on_to(queued + MAX_BACKLOG + 4 * MIB, a, b, s)?;
+    let growth = server.peak_rss_bytes()?.saturating_sub(memory) as usize;
+    ensure(growth < MAX_BACKLOG + 16 * MIB, || {
+        let expected = format!("less than {} bytes more than before", MAX_BACKLOG + 16 * MIB);
+        let requirement = "the backlog is bounded for the server, not for each client";
+        Failure::new(requirement, expected, format!("{growth} bytes more")).at(&server)
+    })?;
+    one_speaks(bench, &mut clients[..2], 0)?;
     passed()
 }
 

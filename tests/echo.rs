@@ -36,6 +36,11 @@ pub(crate) const CASES: &[Case] = &[
     Case::echo("echo/08", "half-close with nothing sent", half_close_with_nothing_sent)
         .why("A client that never spoke is told the end, too.")
         .from_outside(),
+    Case::echo("echo/09", "an urgent byte among others", an_urgent_byte_among_others).why(
+        "TCP can mark a byte as urgent, and anybody may send one. A selector reports it as an \
+         exceptional condition: whoever takes that for an error, or waits for it and never reads it, \
+         drops the client or spins.",
+    ),
 ];
 
 const MIB: usize = 1 << 20;
@@ -138,5 +143,27 @@ fn half_close_with_nothing_sent(bench: &Bench<'_>) -> Outcome {
     let mut a = server.connect("a")?;
     a.half_close()?;
     a.expect_eof()?;
+    passed()
+}
+
+/// A marks one byte as urgent. It may come back or not: by default it stands outside the stream. The
+/// bytes before it and after it come back, and the connection lives.
+fn an_urgent_byte_among_others(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let mut a = server.connect("a")?;
+    a.send(b"before\n")?;
+    a.send_urgent(b'!')?;
+    a.send(b"after\n")?;
+    let mut heard = Vec::new();
+    play(&mut [a.part().receive(|bytes| {
+        heard.extend_from_slice(bytes);
+        heard.ends_with(b"after\n")
+    })])?;
+    ensure([&b"before\nafter\n"[..], b"before\n!after\n"].contains(&&heard[..]), || {
+        let expected = "before\\nafter\\n, perhaps with the urgent ! in its place";
+        let actual = heard.escape_ascii().to_string();
+        Failure::new("all that is not urgent comes back in order", expected, actual).at(&server)
+    })?;
+    a.exchange(b"hello\n", b"hello\n").require("after an urgent byte the client is served on")?;
     passed()
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use harness::{End, Output, Server, Signal, StartError};
 
-use crate::{Bench, Case, Failure, Finding, Outcome, Problem, Require, ensure, passed};
+use crate::{Bench, Case, Failure, Finding, Mode, Outcome, Problem, Require, ensure, passed};
 
 pub(crate) const CASES: &[Case] = &[
     Case::any("proc/01", "ready without being touched", ready_without_being_touched).why(
@@ -53,6 +53,11 @@ pub(crate) const CASES: &[Case] = &[
              socket of version 4 whatever was asked for, listens elsewhere or not at all.",
         )
         .with_flags(),
+    Case::any("proc/12", "idle in every state costs nothing", idle_in_every_state).why(
+        "A client who has half-closed stays readable for ever, one who has sent an urgent byte stays \
+         exceptional. A loop that goes on watching for what it does not want to act on now is woken \
+         for it again and again, and takes a whole core.",
+    ),
 ];
 
 /// The line on stdout is true: the kernel has the listener under that address, and nobody had to
@@ -151,13 +156,50 @@ fn loopback_by_default(bench: &Bench<'_>) -> Outcome {
     passed()
 }
 
-/// Ten clients are connected and silent. For two seconds the server gets no processor time and
-/// does not even wake up; one tick and two wake-ups are granted to what happens on the side. The
-/// counters are the server's own: what else runs on the machine does not change them.
+/// Ten clients are connected and silent.
 fn idle_costs_nothing(bench: &Bench<'_>) -> Outcome {
     let server = bench.start()?;
     let connect = |number| server.connect(&format!("client {number}"));
     let _clients = (1..=10).map(connect).collect::<Result<Vec<_>, _>>()?;
+    must_be_idle(&server)?;
+    passed()
+}
+
+/// Clients are there whom the server can do nothing for: one has half-closed and does not read what
+/// it is owed, one has sent half a line, one an urgent byte, and in a broadcast one has sent a line that
+/// is too long and stays. All that costs the server nothing.
+fn idle_in_every_state(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let leave_slowly = || -> Result<_, Box<Problem>> {
+        let (mut slow, sender) = bench.slow_reader(&server)?;
+        slow.half_close()?;
+        Ok((slow, sender))
+    };
+    let others = || -> Result<_, Box<Problem>> {
+        let (mut half, mut urgent) = (server.connect("half")?, server.connect("urgent")?);
+        half.send(b"half a li")?;
+        urgent.send_urgent(b'!')?;
+        Ok((half, urgent))
+    };
+    // Where one client can keep all others waiting, the slow one comes first in echo mode, so that it
+    // is served at all, and last in broadcast mode, so that the others are.
+    let _clients = match bench.mode() {
+        Mode::Echo => (leave_slowly()?, others()?, None),
+        Mode::Broadcast => {
+            let mut offender = server.connect("offender")?;
+            offender.send(&[b'x'; 64 * 1024])?;
+            let others = others()?;
+            (leave_slowly()?, others, Some(offender))
+        }
+    };
+    must_be_idle(&server)?;
+    passed()
+}
+
+/// Requires that for two seconds the server gets no processor time and does not even wake up; one tick
+/// and two wake-ups are granted to what happens on the side. The counters are the server's own: what
+/// else runs on the machine does not change them.
+fn must_be_idle(server: &Server) -> Result<(), Box<Problem>> {
     let spent = || -> Result<(u64, u64), Box<Problem>> {
         let (ticks, wake_ups) = (server.cpu_ticks()?, server.voluntary_switches()?);
         thread::sleep(Duration::from_secs(2));
@@ -178,10 +220,10 @@ fn idle_costs_nothing(bench: &Bench<'_>) -> Outcome {
                 format!("{ticks} clock ticks and {wake_ups} wake-ups"),
             )
             .about_processor_time()
-            .at(&server)
+            .at(server)
         })?;
     }
-    passed()
+    Ok(())
 }
 
 /// The client is served, and then sees the end of its stream: in order, if the server stops in
