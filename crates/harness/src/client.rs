@@ -10,7 +10,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::difference::Difference;
 use crate::server::Process;
-use crate::stuck::Watch;
+use crate::stuck::{self, Watch};
 use crate::trouble::{Cause, Result, Trouble};
 use crate::wait::{SLICE, patience};
 use crate::wire::Kind;
@@ -256,6 +256,9 @@ impl Client {
     }
 
     fn trouble(&self, expected: String, cause: Cause) -> Box<Trouble> {
+        if let Cause::Ended(..) = cause {
+            stuck::settle(&self.server);
+        }
         let scene = self.server.scene();
         Box::new(Trouble { who: self.name.clone(), expected, cause, scene })
     }

@@ -519,7 +519,7 @@ impl Process {
         }
     }
 
-    fn exit_status(&self) -> Option<ExitStatus> {
+    pub(crate) fn exit_status(&self) -> Option<ExitStatus> {
         // Waiting for a child of one's own fails only when somebody else waited for it.
         self.try_exit_status().ok().flatten()
     }

@@ -114,6 +114,18 @@ pub(crate) fn prove(process: &Process) -> Result<Stuck, Cause> {
     }
 }
 
+/// Waits until a server that ended a connection has ended itself or has come to rest: only then can
+/// a crash be told from an early close. One that works on is not waited for: it lives.
+pub(crate) fn settle(process: &Process) {
+    let (mut watch, begin) = (Watch::new(Some(process)), Instant::now());
+    while process.exit_status().is_none()
+        && watch.look(0).is_none()
+        && begin.elapsed() < Duration::from_secs(1)
+    {
+        thread::sleep(SLICE);
+    }
+}
+
 /// Watches a server while the harness waits for an event.
 pub(crate) struct Watch<'p> {
     process: Option<&'p Process>,
