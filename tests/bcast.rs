@@ -11,113 +11,132 @@ use crate::{Bench, Case, Failure, Finding, Outcome, Problem, Require, ensure, pa
 
 pub(crate) const CASES: &[Case] = &[
     Case::broadcast("bcast/01", "everyone but the sender", everyone_but_the_sender)
-        .why("What a broadcast is.")
+        .why("This is what a broadcast is: everyone else hears a line, and its sender does not. A \
+              sender who hears itself cannot tell its own words from an answer.")
         .from_outside(),
     Case::broadcast("bcast/02", "alone", alone)
-        .why("A line that nobody is there to hear is no error, and nobody's later."),
+        .why("A line that nobody is there to hear is not an error. It is not kept either: whoever \
+              comes later hears what is said from then on."),
     Case::broadcast(
         "bcast/03",
         "exactly once, in each sender's order",
         exactly_once_in_each_senders_order,
     )
     .why(
-        "With many senders at once, buffers are shared and writes are cut: nothing may get \
-         lost, mixed or repeated.",
+        "With many senders at once, buffers are shared and writes are cut anywhere. Nothing may be \
+         lost, repeated or mixed, and what one sender says comes in the order in which it said it.",
     )
     .from_outside(),
     Case::broadcast("bcast/04", "join while talk is going on", join_while_talk_is_going_on)
         .why(
-            "The set of clients changes while lines are sent to it. Whoever is in hears all, and \
-             nobody hears the end of a line.",
+            "The set of clients changes while lines are being sent to it, which breaks a loop over \
+             that set. Whoever has joined hears everything from then on, and its first line is a \
+             whole one.",
         )
         .from_outside(),
     Case::broadcast("bcast/05", "leave while talk is going on", leave_while_talk_is_going_on)
-        .why("The set of clients changes while lines are sent to it. Those who stay lose nothing.")
+        .why("The set of clients shrinks while lines are being sent to it. Those who stay lose \
+              nothing, and nobody gets somebody else's line.")
         .from_outside(),
     Case::broadcast("bcast/06", "speak after somebody left", speak_after_somebody_left)
         .why(
-            "A client who was not removed is a ghost: the next write to it fails, or goes to \
-             whoever got its descriptor.",
+            "A client who was not removed is a ghost in the set. The next write to it fails, or \
+             goes to a newcomer who was given the same descriptor.",
         )
         .from_outside(),
     Case::broadcast("bcast/07", "speak after somebody was reset", speak_after_somebody_was_reset)
-        .why("The write to a client who is gone fails: that is its trouble, not the speaker's."),
+        .why("The write to a client who is gone fails. A server that takes this for the speaker's \
+              error ends the speaker, and one that does not remove the dead ends every speaker \
+              after it."),
     Case::broadcast("bcast/08", "slow reader stalls no one", slow_reader_stalls_no_one)
         .why(
-            "Head-of-line blocking: who writes to one client after the other waits for the \
-             slowest.",
+            "Head-of-line blocking: a server that writes to one client after the other, and waits \
+             for each, is as slow as the slowest of them. One client that does not read stops the \
+             room.",
         )
         .alone(),
     Case::broadcast("bcast/09", "backlog policy", backlog_policy)
-        .why("What a slow reader has not read is kept for it in memory: somewhere that must end.")
+        .why("What a slow reader has not read has to be kept somewhere. Without a limit that is an \
+              attack on the server's memory; with one, somebody has to go, and it should be the \
+              slow reader, with a line in the log.")
         .alone(),
     Case::broadcast("bcast/10", "slow but within the limit", slow_but_within_the_limit).why(
-        "Whoever is behind a little gets everything: a limit of zero would keep memory small, \
-         too.",
+        "A reader who is a little behind must get everything. A server that disconnects at the \
+         first sign of it would keep its memory small, too, and be useless on any real network.",
     ),
     Case::broadcast("bcast/11", "sender who never reads", sender_who_never_reads).why(
-        "To be sent from, a client need not be writable: it is the receivers who are waited \
-         for.",
+        "To speak, a client need not be able to hear: it is the receivers whose sockets must have \
+         room. A server that waits until the sender is writable lets one who never reads be \
+         silent, or stops for it.",
     ),
     Case::broadcast("bcast/12", "lines stay whole", lines_stay_whole)
-        .why("A read returns a chunk, not a line: relayed at once, two speakers' lines mix."),
+        .why("A read returns a chunk, not a line. A server that relays chunks mixes what two \
+              people say at the same time."),
     Case::broadcast("bcast/13", "last line without newline", last_line_without_newline)
-        .why("Relayed without its end, it is glued to the next speaker's line.")
+        .why("People leave in the middle of a line. Relayed as it is, the rest is glued to what \
+              the next one says; dropped, it is lost. So the server adds the end that is missing.")
         .from_outside(),
     Case::broadcast("bcast/14", "odd lines", odd_lines)
-        .why("A line is bytes up to `\\n`: not text, not trimmed, and not without its end.")
+        .why("A line is the bytes up to `\\n`: it need not be text, and it is not to be trimmed. A \
+              server that cleans lines up changes what its clients say.")
         .from_outside(),
     Case::broadcast(
         "bcast/15",
         "line length at the limit and over",
         line_length_at_the_limit_and_over,
     )
-    .why("Who keeps a line until it ends must not keep a line that never does.")
+    .why("A server that keeps a line until it ends must not keep one that never does. A limit \
+          bounds its memory, and costs only the client that goes beyond it.")
     .alone(),
     Case::broadcast("bcast/16", "text is only text", text_is_only_text)
-        .why("A command in the stream is a switch that anybody can reach.")
+        .why("A command in the stream is a switch that everybody can reach who can connect. What a \
+              client says is data, whatever it looks like.")
         .from_outside(),
     Case::broadcast("bcast/17", "end of input is leaving", end_of_input_is_leaving).why(
-        "Half-close must mean one thing in a chat: a last word, and what is owed, and \
-         goodbye.",
+        "Half-close has to mean one thing, and here it means goodbye. The last word is heard, what \
+         the leaver was owed is sent, and then the connection ends in order.",
     ),
     Case::broadcast(
         "bcast/18",
         "END ends the server, if asked to",
         end_ends_the_server_if_asked_to,
     )
-    .why("An option, off by default; and it is a stop in order, not a crash.")
+    .why("Some servers let a client stop them. Then it must be asked for at the start, and be a \
+          stop in order: everybody gets what was said before.")
     .with_flags(),
     Case::broadcast("bcast/19", "a burst expels nobody who reads", a_burst_expels_nobody_who_reads)
-        .why("All are behind for a moment when all speak at once: that is no slow reader.")
+        .why("When all speak at once, all are behind for a moment. A limit that expels healthy \
+              readers then makes a server fail exactly when it is busy.")
         .from_outside()
         .alone(),
     Case::broadcast("bcast/20", "leaver who is behind", leaver_who_is_behind).why(
-        "What a leaver is owed may be more than the kernel takes at once: it waits for its \
-         end until it has got the rest.",
+        "What a leaver is owed may be more than the kernel takes at once. A server that closes \
+         when the first write is cut short loses the rest; it has to come back to a client that \
+         has already said goodbye.",
     ),
     Case::broadcast("bcast/21", "sender who is behind", sender_who_is_behind).why(
-        "Not to hear oneself is easy while everything is sent at once. What is kept for later has to \
-         remember whose line it was, however its bytes are cut when they are written at last.",
+        "Not to hear oneself is easy while everything is sent at once. What is kept for later has \
+         to remember whose line it was, however its bytes are cut when they are written at last.",
     ),
     Case::broadcast("bcast/22", "newcomer while somebody is behind", newcomer_beside_a_laggard).why(
         "What is kept for one client is not meant for another: whoever comes in hears what is said \
          from then on, not the history that a slow reader is still owed.",
     ),
     Case::broadcast("bcast/23", "last words of one who has closed", last_words).why(
-        "A client that says its lines and closes cannot take what others say meanwhile: the write to \
-         it fails. That ends the writing, not the reading: its lines have arrived, and wait in the \
-         kernel.",
+        "A client that says its lines and closes cannot take what others say meanwhile: the write \
+         to it fails. That ends the writing, not the reading: its lines have arrived, and wait in \
+         the kernel.",
     ),
     Case::broadcast("bcast/24", "long lines back to back", long_lines_back_to_back).why(
-        "The limit is for a line, not for what one read returns: whoever compares it with the buffer \
-         refuses lines that are short enough, or throws away those before the one that is not.",
+        "The limit is for a line, not for what one read returns: whoever compares it with the \
+         buffer refuses lines that are short enough, or throws away those before the one that is \
+         not.",
     ),
     Case::broadcast("bcast/25", "six slow readers", six_slow_readers)
         .why(
-            "A bound for each client is no bound for the server: with a queue for each, every further \
-             slow reader costs as much memory as the first. All of them are behind in the same lines, \
-             which need to be kept once.",
+            "A bound for each client is no bound for the server: with a queue for each, every \
+             further slow reader costs as much memory as the first. All of them are behind in the \
+             same lines, which need to be kept once.",
         )
         .alone(),
 ];
@@ -598,8 +617,9 @@ fn leaver_who_is_behind(bench: &Bench<'_>) -> Outcome {
     passed()
 }
 
-/// S does not read until the kernel takes no more for it. Then A and S speak in turn, and B hears each
-/// line before the next is said. When S reads, it hears all that A has said, and nothing of its own.
+/// S does not read until the kernel takes no more for it. Then A and S speak in turn, and B hears
+/// each line before the next is said. When S reads, it hears all that A has said, and nothing of
+/// its own.
 fn sender_who_is_behind(bench: &Bench<'_>) -> Outcome {
     let server = bench.start()?;
     let [mut a, mut b, mut s] = bench.room(&server, ["a", "b", "s"])?;
@@ -620,8 +640,8 @@ fn sender_who_is_behind(bench: &Bench<'_>) -> Outcome {
     passed()
 }
 
-/// S does not read until the kernel takes no more for it. N comes in, and says so. The first line that
-/// it hears is the one that A says then; and S hears everything.
+/// S does not read until the kernel takes no more for it. N comes in, and says so. The first line
+/// that it hears is the one that A says then; and S hears everything.
 fn newcomer_beside_a_laggard(bench: &Bench<'_>) -> Outcome {
     let server = bench.start()?;
     let [mut a, mut b, mut s] = bench.room(&server, ["a", "b", "s"])?;
@@ -643,8 +663,8 @@ fn newcomer_beside_a_laggard(bench: &Bench<'_>) -> Outcome {
 }
 
 /// While the server stands still, A says its last lines and closes, and B says as much. When the
-/// server goes on, its first write to A is answered by RST and the next one fails, while most of A's
-/// lines still wait to be read. C hears all of both.
+/// server goes on, its first write to A is answered by RST and the next one fails, while most of
+/// A's lines still wait to be read. C hears all of both.
 fn last_words(bench: &Bench<'_>) -> Outcome {
     const LINES: usize = 256;
     let mut rng = bench.rng();
@@ -652,8 +672,8 @@ fn last_words(bench: &Bench<'_>) -> Outcome {
     let [last, meanwhile] = talks.each_ref().map(|talk| talk.lines(0..talk.count()));
     let server = bench.start()?;
     let [mut a, mut b, mut c] = bench.room(&server, ["a", "b", "c"])?;
-    // The kernel gives more room to a connection that much has come through: A says so much again and
-    // again until all of it fits.
+    // The kernel gives more room to a connection that much has come through: A says so much again
+    // and again until all of it fits.
     let mut rounds = 1;
     while !arrives_unread(&server, &mut a, &last)? {
         ensure(rounds < 100, || {
@@ -677,7 +697,8 @@ fn last_words(bench: &Bench<'_>) -> Outcome {
     passed()
 }
 
-/// Stops the server and has `client` send `bytes`; whether all of them arrive in the server's queue.
+/// Stops the server and has `client` send `bytes`; whether all of them arrive in the server's
+/// queue.
 fn arrives_unread(
     server: &Server,
     client: &mut Client,
@@ -696,9 +717,9 @@ fn arrives_unread(
     Ok(false)
 }
 
-/// A says lines that are as long as the limit, or half as long, and all of them wait when the server
-/// looks: they are delivered. Then it says a short line and one over the limit, at once: of these the
-/// short one is.
+/// A says lines that are as long as the limit, or half as long, and all of them wait when the
+/// server looks: they are delivered. Then it says a short line and one over the limit, at once: of
+/// these the short one is.
 fn long_lines_back_to_back(bench: &Bench<'_>) -> Outcome {
     let server = bench.start()?;
     let [mut a, mut b, mut c] = bench.room(&server, ["a", "b", "c"])?;
@@ -721,8 +742,8 @@ fn long_lines_back_to_back(bench: &Bench<'_>) -> Outcome {
     passed()
 }
 
-/// Six clients do not read, until all of them must be behind by more than the limit. The server grows
-/// no more than with one of them.
+/// Six clients do not read, until all of them must be behind by more than the limit. The server
+/// grows no more than with one of them.
 fn six_slow_readers(bench: &Bench<'_>) -> Outcome {
     let server = bench.start()?;
     let mut clients: Vec<Client> = bench.room(&server, ["a", "b", "s 1"])?.into();

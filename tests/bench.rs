@@ -317,8 +317,8 @@ impl<'s> Bench<'s> {
         }
     }
 
-    /// Makes sure that all are in a broadcast of whom nobody knows yet: the first one speaks, and all
-    /// others hear it.
+    /// Makes sure that all are in a broadcast of whom nobody knows yet: the first one speaks, and
+    /// all others hear it.
     ///
     /// Who was not in by then does not hear the first line. Once all that will come of it has come,
     /// all are, and the second line must reach them.

@@ -9,23 +9,36 @@ use harness::{Client, End, Server, Signal, play};
 use crate::{Bench, Case, Failure, Finding, Mode, Outcome, Problem, Require, ensure, passed};
 
 pub(crate) const CASES: &[Case] = &[
-    Case::any("close/01", "RST from an idle client", rst_from_an_idle_client)
-        .why("The first error of the real world."),
-    Case::any("close/02", "FIN, then RST", fin_then_rst).why(
-        "The client is gone for good before the server sees that it leaves: to ask for its \
-         address then, for the log, is an error.",
+    Case::any("close/01", "RST from an idle client", rst_from_an_idle_client).why(
+        "A reset is the first error that a server meets in the real world: a client crashed, or a \
+         network gave up. A read fails then, and a server that lets this error out of the client's \
+         own code ends for everybody.",
     ),
-    Case::any("close/03", "connect, send and RST before accept", rst_before_accept)
-        .why("What is accepted may be gone already."),
-    Case::any("close/04", "storm of 1,000 RST and 1,000 FIN", storm)
-        .why("A descriptor lost with each client is a server that stops after the thousandth."),
-    Case::any("close/05", "RST with output queued", rst_with_output_queued)
-        .why("The error comes from write, and in a broadcast on behalf of somebody else."),
-    Case::any("close/06", "RST in the middle of a line", rst_in_the_middle_of_a_line)
-        .why("Half a line is nobody's line: nobody hears it, nor is it glued to the next one."),
+    Case::any("close/02", "FIN, then RST", fin_then_rst).why(
+        "The client is gone for good before the server sees that it leaves. A server that asks for \
+         the address only now, for its log, gets an error from a call that never failed before.",
+    ),
+    Case::any("close/03", "connect, send and RST before accept", rst_before_accept).why(
+        "What `accept` returns may be gone already. Every call on a new connection can fail, the \
+         very first one, too.",
+    ),
+    Case::any("close/04", "storm of 1,000 RST and 1,000 FIN", storm).why(
+        "Clients come and go faster than anybody tests by hand. A descriptor that is lost with \
+         each of them ends a server after a thousand, and an error that escapes once in a while \
+         ends it sooner.",
+    ),
+    Case::any("close/05", "RST with output queued", rst_with_output_queued).why(
+        "When the client is gone the error comes from a write, not from a read, and in a broadcast \
+         while serving somebody else. It is still the trouble of the one who left.",
+    ),
+    Case::any("close/06", "RST in the middle of a line", rst_in_the_middle_of_a_line).why(
+        "Half a line from a client that was cut off is nobody's line. Nobody should hear it, and \
+         it should not be glued to the next one.",
+    ),
     Case::broadcast("close/07", "the server's own close", the_servers_own_close).why(
-        "To close a socket with bytes unread sends RST, which destroys what is still on its \
-         way to the client.",
+        "To close a socket while bytes from the client are unread makes the kernel send RST, and \
+         that destroys what is still on its way to the client: the very line that says why, for \
+         example. So close your side, read what still comes, and then let go.",
     ),
 ];
 
@@ -229,8 +242,8 @@ fn the_servers_own_close(bench: &Bench<'_>) -> Outcome {
     }
 }
 
-/// Has `client` owed a line, which has arrived, and `unread` sent, which the server cannot read yet:
-/// it stands still.
+/// Has `client` owed a line, which has arrived, and `unread` sent, which the server cannot read
+/// yet: it stands still.
 fn owe_and_do_not_read(
     server: &Server,
     speaker: &mut Client,
@@ -247,7 +260,8 @@ fn owe_and_do_not_read(
     client.send(unread).precondition("the kernel takes what the server does not read yet")
 }
 
-/// How a connection was closed whose client was owed a line: in order (none), or in which other way.
+/// How a connection was closed whose client was owed a line: in order (none), or in which other
+/// way.
 fn how_closed(
     server: &Server,
     mut client: Client,

@@ -10,27 +10,41 @@ pub(crate) const CASES: &[Case] = &[
         "second client while the first is silent",
         second_client_while_the_first_is_silent,
     )
-    .why("Why threads: the only thread sleeps in recv on the first client's socket.")
+    .why(
+        "This is why servers have threads, or something better: the only thread sleeps in `recv` \
+         on the first client's socket, and nothing that the second one sends can wake it.",
+    )
     .from_outside(),
-    Case::echo("conc/02", "client 21", client_21)
-        .why("A pool is a limit, and the client who waits cannot see it."),
-    Case::echo("conc/03", "an echo needs nobody else", an_echo_needs_nobody_else)
-        .why("The designed flaw of stage 05: its loop sleeps in accept."),
+    Case::echo("conc/02", "client 21", client_21).why(
+        "A pool is a limit. Client 21 is connected, as far as it can see, and nobody will read \
+         what it sends until somebody else leaves.",
+    ),
+    Case::echo("conc/03", "an echo needs nobody else", an_echo_needs_nobody_else).why(
+        "A client's answer must depend on nobody else. A loop that sleeps in `accept` between its \
+         clients serves them only when somebody new comes: that is the flaw of stage 05.",
+    ),
     Case::echo("conc/04", "silent clients stall nobody", silent_clients_stall_nobody)
-        .why("Most clients are silent most of the time.")
+        .why(
+            "Most clients are silent most of the time. A server that waits for one of them in \
+             particular has stopped for all others.",
+        )
         .from_outside(),
     Case::echo("conc/05", "integrity under concurrency", integrity_under_concurrency)
-        .why("A buffer that two clients share passes every test with one of them.")
+        .why(
+            "A buffer that two clients share by mistake passes every test that has one client. \
+             Here twenty send different bytes at once, and each must get back its own.",
+        )
         .from_outside(),
     Case::echo("conc/06", "a flooder starves nobody", a_flooder_starves_nobody)
         .why(
-            "Who reads from a client until nothing is left reads for ever from one that sends \
-             fast enough: fairness takes a budget.",
+            "A server that reads from one client until nothing is left never gets away from one \
+             that sends fast enough. Fairness takes a budget: after so many bytes it is somebody \
+             else's turn.",
         )
         .from_outside(),
     Case::echo("conc/07", "clients cost no thread each", clients_cost_no_thread_each).why(
-        "Threads are what bounds the machine: each has a stack, and the kernel has to choose \
-         among all of them.",
+        "Each thread has a stack, and the kernel has to choose among all of them. So a thread for \
+         each client makes the number of clients a matter of memory and of scheduling.",
     ),
     Case::broadcast(
         "conc/08",
@@ -38,8 +52,9 @@ pub(crate) const CASES: &[Case] = &[
         a_line_need_not_wait_for_a_thousand,
     )
     .why(
-        "The same budget among lines: whoever is ready has a turn before somebody else has \
-         the next.",
+        "Fairness among senders of lines: whoever has something to say has a turn before somebody \
+         else has said a thousand lines. A server that empties one socket before it looks at the \
+         next one lets the others wait.",
     ),
 ];
 

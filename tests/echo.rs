@@ -6,40 +6,54 @@ use crate::{Bench, Case, Failure, Outcome, Problem, Require, ensure, passed};
 
 pub(crate) const CASES: &[Case] = &[
     Case::echo("echo/01", "smoke", smoke)
-        .why("If this fails, nothing else means anything.")
+        .why("One line there and back. If this fails, nothing else means anything.")
         .from_outside(),
     Case::echo("echo/02", "every byte value", every_byte_value)
         .why(
-            "Bytes are not text: `BufRead::lines` fails on what is no UTF-8, and whoever reads \
-             line by line waits for the newline of the last one.",
+            "Bytes are not text. `BufRead::lines` fails on what is not UTF-8, a C string ends at \
+             NUL, and a server that waits for whole lines never answers a last one without its \
+             newline.",
         )
         .from_outside(),
     Case::echo("echo/03", "one byte per segment", one_byte_per_segment)
-        .why("TCP is a stream: a read returns what has arrived, not what was sent.")
+        .why(
+            "TCP is a stream: a read returns what has arrived by then, be it a single byte. A \
+             server that expects a message in each read works on a fast day and fails on a slow \
+             one.",
+        )
         .from_outside(),
     Case::echo("echo/04", "pipelining", pipelining)
-        .why("One read may return many messages, and the end of it may cut one in two.")
+        .why(
+            "One read may return many messages, and its end may cut one in two. A server that \
+             answers once for each read, or only the first message, loses the others.",
+        )
         .from_outside(),
     Case::echo("echo/05", "16 MiB, reading while writing", reading_while_writing)
         .why(
-            "A byte lost, doubled or changed at the edge of some buffer: only a long stream shows \
-             it, and only if its bytes are compared, not counted.",
+            "A byte lost, doubled or changed at the edge of a buffer shows only in a long stream, \
+             and only if the bytes are compared, not counted. Both directions are busy at once, as \
+             they are in real life.",
         )
         .from_outside(),
     Case::echo("echo/06", "writer who does not read", writer_who_does_not_read).why(
-        "Back-pressure: a server that takes what it cannot send on pays with its memory, one \
-         that drops it corrupts the stream. So it has to wait, and the client, too: only the \
-         client can break this deadlock, by reading.",
+        "Backpressure: a server that goes on reading what it cannot send on pays with its memory, \
+         and one that drops it corrupts the stream. So it has to stop reading, and then the client \
+         cannot send either. Only the client can end that, by reading.",
     ),
-    Case::echo("echo/07", "half-close", half_close)
-        .why("The end of input is not the end of output: what is owed comes first."),
+    Case::echo("echo/07", "half-close", half_close).why(
+        "The end of input is not the end of output. A server that closes as soon as it reads the \
+         end throws away what it still owes.",
+    ),
     Case::echo("echo/08", "half-close with nothing sent", half_close_with_nothing_sent)
-        .why("A client that never spoke is told the end, too.")
+        .why(
+            "A client that never spoke may leave, too. A server that looks for the end of input \
+             only after it has had some bytes keeps that connection for ever.",
+        )
         .from_outside(),
     Case::echo("echo/09", "an urgent byte among others", an_urgent_byte_among_others).why(
         "TCP can mark a byte as urgent, and anybody may send one. A selector reports it as an \
-         exceptional condition: whoever takes that for an error, or waits for it and never reads it, \
-         drops the client or spins.",
+         exceptional condition: whoever takes that for an error, or waits for it and never reads \
+         it, drops the client or spins.",
     ),
 ];
 
@@ -146,8 +160,8 @@ fn half_close_with_nothing_sent(bench: &Bench<'_>) -> Outcome {
     passed()
 }
 
-/// A marks one byte as urgent. It may come back or not: by default it stands outside the stream. The
-/// bytes before it and after it come back, and the connection lives.
+/// A marks one byte as urgent. It may come back or not: by default it stands outside the stream.
+/// The bytes before it and after it come back, and the connection lives.
 fn an_urgent_byte_among_others(bench: &Bench<'_>) -> Outcome {
     let server = bench.start()?;
     let mut a = server.connect("a")?;

@@ -15,13 +15,13 @@ pub(crate) const CASES: &[Case] = &[
     ),
     Case::any("host/02", "no descriptors left", no_descriptors_left).why(
         "At the limit of open files `accept` fails at once, and will again at the next try. A \
-         server that gives up never accepts again, and one that tries without a pause takes a whole \
-         core and fills the disk with its log.",
+         server that gives up never accepts again, and one that tries without a pause takes a \
+         whole core and fills the disk with its log.",
     ),
     Case::any("host/03", "who waited is served when there is room", who_waited_is_served).why(
-        "A listener that is still ready tells an edge-triggered selector nothing new: a server that \
-         waits for the next event after a failed `accept` leaves those in the queue there until \
-         somebody else comes.",
+        "A listener that is still ready tells an edge-triggered selector nothing new: a server \
+         that waits for the next event after a failed `accept` leaves those in the queue there \
+         until somebody else comes.",
     ),
     Case::echo("host/04", "no more threads", no_more_threads).why(
         "A thread can be refused: each takes address space for its stack. `thread::spawn` panics \
@@ -29,9 +29,9 @@ pub(crate) const CASES: &[Case] = &[
     ),
     Case::any("host/05", "more clients at once than the queue holds", more_than_the_queue_holds)
         .why(
-            "The kernel completes connections before the server accepts them, as many as the listen \
-             backlog says. Each `accept` takes one: a server that takes one for each event leaves \
-             the others waiting, and who found the queue full tries again after a second.",
+            "The kernel completes connections before the server accepts them, as many as the \
+             listen backlog says. Each `accept` takes one: a server that takes one for each event \
+             leaves the others waiting, and who found the queue full tries again after a second.",
         ),
 ];
 
@@ -56,9 +56,9 @@ fn thirty_who_never_finish(bench: &Bench<'_>) -> Outcome {
     Err(waiting)
 }
 
-/// The server may have forty descriptors, and sixty clients come. Those whom it serves already do not
-/// notice. The server waits for better times: it neither spins nor fills its log. When most of the
-/// clients have left, new ones are served.
+/// The server may have forty descriptors, and sixty clients come. Those whom it serves already do
+/// not notice. The server waits for better times: it neither spins nor fills its log. When most of
+/// the clients have left, new ones are served.
 fn no_descriptors_left(bench: &Bench<'_>) -> Outcome {
     const WINDOW: Duration = Duration::from_secs(1);
     let server = bench.start_limited(&format!("ulimit -n {DESCRIPTORS}"))?;

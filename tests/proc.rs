@@ -11,52 +11,71 @@ use crate::{Bench, Case, Failure, Finding, Mode, Outcome, Problem, Require, ensu
 
 pub(crate) const CASES: &[Case] = &[
     Case::any("proc/01", "ready without being touched", ready_without_being_touched).why(
-        "A probe that connects to find out is a client: it takes turns of stage 05's loop, \
-         and holds stage 01 while it is open.",
+        "A test that connects to find out whether the server is up is itself a client. It uses \
+         turns of stage 05's loop, and while it is open stage 01 serves nobody else. So the server \
+         says when it is ready.",
     ),
-    Case::any("proc/02", "port in use", port_in_use).why("The first error that everyone meets."),
+    Case::any("proc/02", "port in use", port_in_use).why(
+        "This is the first error that everyone meets: the old server is still running. One line \
+         that names the address and says what to change saves a search.",
+    ),
     Case::any("proc/03", "bad arguments", bad_arguments)
-        .why("A mistyped flag must not start a server that ignores it.")
+        .why(
+            "A server that ignores a mistyped flag starts with other limits than its owner \
+             believes. It should refuse, and show what it takes.",
+        )
         .with_flags(),
-    Case::any("proc/04", "loopback by default", loopback_by_default)
-        .why("Who tries a server out does not mean to offer it to the whole network."),
+    Case::any("proc/04", "loopback by default", loopback_by_default).why(
+        "Whoever tries a server out does not mean to offer it to the whole network. Listening on \
+         all addresses has to be asked for.",
+    ),
     Case::any("proc/05", "idle costs nothing", idle_costs_nothing).why(
-        "To ask again and again is the classic mistake of event loops: it works, and takes a \
-         whole core.",
+        "To look again and again whether something has happened is the classic mistake of event \
+         loops. It works, so no other test notices, and it takes a whole core.",
     ),
     Case::any("proc/06", "SIGINT with a client connected", |bench| {
         stops_with_a_client_connected(bench, Signal::INT)
     })
-    .why("Ctrl-C has to work: a thread that sleeps in a read cannot look at a flag."),
+    .why(
+        "Ctrl-C has to work while clients are connected. A thread that sleeps in a read cannot \
+         look at a flag, so a handler that only sets one stops nothing.",
+    ),
     Case::any("proc/07", "SIGTERM with a client connected", |bench| {
         stops_with_a_client_connected(bench, Signal::TERM)
     })
-    .why("It is how containers and service managers stop a server, before they kill it."),
+    .why(
+        "Containers and service managers stop a server with SIGTERM, and kill it when it takes too \
+         long. What it would have done in order is lost then.",
+    ),
     Case::any(
         "proc/08",
         "SIGTERM with output queued to a client that does not read",
         stops_with_output_queued,
     )
     .why(
-        "A stop that waits until everything is sent lets one client keep the server alive for \
-         ever.",
+        "A server that stops only when everything is sent can be kept alive for ever by one client \
+         who does not read. Waiting for clients needs a limit.",
     ),
-    Case::any("proc/09", "stdout or stderr gone", stdout_or_stderr_gone)
-        .why("`println!` panics when nobody reads: `server | head` would end the server."),
+    Case::any("proc/09", "stdout or stderr gone", stdout_or_stderr_gone).why(
+        "In Rust `println!` panics when nobody reads the other end of the pipe: `server | head -1` \
+         would end the server at its next line. A log that cannot be written is no reason to stop \
+         serving.",
+    ),
     Case::any("proc/10", "restart at once", restart_at_once).why(
-        "Connections outlive the server for a minute in the kernel. Without SO_REUSEADDR they \
-         keep its port.",
+        "When a server ends, the kernel keeps its connections for up to a minute. Without \
+         SO_REUSEADDR they keep its port, too, and the restart fails with \"address in use\".",
     ),
     Case::any("proc/11", "--host ::1", host_of_version_6)
         .why(
-            "An address is not four numbers. Who takes it for text to be glued to a port, or opens a \
-             socket of version 4 whatever was asked for, listens elsewhere or not at all.",
+            "An address is more than four numbers and a port. A server that glues the two together \
+             as text, or opens a socket of version 4 whatever it was told, listens elsewhere or \
+             not at all.",
         )
         .with_flags(),
     Case::any("proc/12", "idle in every state costs nothing", idle_in_every_state).why(
-        "A client who has half-closed stays readable for ever, one who has sent an urgent byte stays \
-         exceptional. A loop that goes on watching for what it does not want to act on now is woken \
-         for it again and again, and takes a whole core.",
+        "A client who has half-closed stays readable for ever, one who has sent an urgent byte \
+         stays exceptional. A loop that goes on watching for what it does not want to act on now \
+         is woken for it again and again, and takes a whole core.",
     ),
 ];
 
@@ -165,9 +184,9 @@ fn idle_costs_nothing(bench: &Bench<'_>) -> Outcome {
     passed()
 }
 
-/// Clients are there whom the server can do nothing for: one has half-closed and does not read what
-/// it is owed, one has sent half a line, one an urgent byte, and in a broadcast one has sent a line that
-/// is too long and stays. All that costs the server nothing.
+/// Clients are there whom the server can do nothing for: one has half-closed and does not read
+/// what it is owed, one has sent half a line, one an urgent byte, and in a broadcast one has sent
+/// a line that is too long and stays. All that costs the server nothing.
 fn idle_in_every_state(bench: &Bench<'_>) -> Outcome {
     let server = bench.start()?;
     let leave_slowly = || -> Result<_, Box<Problem>> {
@@ -181,8 +200,8 @@ fn idle_in_every_state(bench: &Bench<'_>) -> Outcome {
         urgent.send_urgent(b'!')?;
         Ok((half, urgent))
     };
-    // Where one client can keep all others waiting, the slow one comes first in echo mode, so that it
-    // is served at all, and last in broadcast mode, so that the others are.
+    // Where one client can keep all others waiting, the slow one comes first in echo mode, so that
+    // it is served at all, and last in broadcast mode, so that the others are.
     let _clients = match bench.mode() {
         Mode::Echo => (leave_slowly()?, others()?, None),
         Mode::Broadcast => {
@@ -196,9 +215,9 @@ fn idle_in_every_state(bench: &Bench<'_>) -> Outcome {
     passed()
 }
 
-/// Requires that for two seconds the server gets no processor time and does not even wake up; one tick
-/// and two wake-ups are granted to what happens on the side. The counters are the server's own: what
-/// else runs on the machine does not change them.
+/// Requires that for two seconds the server gets no processor time and does not even wake up; one
+/// tick and two wake-ups are granted to what happens on the side. The counters are the server's
+/// own: what else runs on the machine does not change them.
 fn must_be_idle(server: &Server) -> Result<(), Box<Problem>> {
     let spent = || -> Result<(u64, u64), Box<Problem>> {
         let (ticks, wake_ups) = (server.cpu_ticks()?, server.voluntary_switches()?);

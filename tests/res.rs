@@ -10,33 +10,33 @@ use crate::{Bench, Case, Failure, Finding, Outcome, Require, ensure, passed};
 pub(crate) const CASES: &[Case] = &[
     Case::any("res/01", "descriptors after 12,000 clients", descriptors_after_12_000_clients)
         .why(
-            "A descriptor that one way of leaving forgets to close is lost for good. The server runs \
-             for weeks, and then accepts nobody any more.",
+            "A descriptor that one way of leaving forgets to close is lost for good. The server \
+             runs for weeks, and then accepts nobody any more.",
         )
         .heavy(),
     Case::any("res/02", "threads after 12,000 clients", threads_after_12_000_clients)
         .why(
             "A thread that waits for something that never comes outlives its client, and keeps its \
-             stack and all that it holds. A pool that loses one with each error serves nobody in the \
-             end.",
+             stack and all that it holds. A pool that loses one with each error serves nobody in \
+             the end.",
         )
         .heavy(),
     Case::any("res/03", "memory after 12,000 clients and with 1,000", memory_is_bounded)
         .why(
-            "Memory that is kept for clients who have left grows without an end, and what is kept for \
-             each who is there decides how many can be.",
+            "Memory that is kept for clients who have left grows without an end, and what is kept \
+             for each who is there decides how many can be.",
         )
         .heavy(),
     Case::any("res/04", "the shape of the server", the_shape_of_the_server).why(
-        "Threads, descriptors and memory with 200 idle clients: here one sees what kind of server it \
-         is. It is measured, not judged.",
+        "Threads, descriptors and memory with 200 idle clients: here one sees what kind of server \
+         it is. It is measured, not judged.",
     ),
 ];
 
 const MIB: usize = 1 << 20;
 
-/// 2,000 clients come and close, and 10,000 come and leave by RST. The server has as many descriptors
-/// as before, and perhaps a few that it made once.
+/// 2,000 clients come and close, and 10,000 come and leave by RST. The server has as many
+/// descriptors as before, and perhaps a few that it made once.
 fn descriptors_after_12_000_clients(bench: &Bench<'_>) -> Outcome {
     is_as_before(bench, "descriptors", kernel::descriptor_count, 8)
 }
@@ -64,8 +64,8 @@ fn is_as_before(
     passed()
 }
 
-/// The same clients come and leave, and then 1,000 come and stay, as far as the server takes them. Its
-/// memory grows by less than 16 MiB, and then by less than 32 MiB in all.
+/// The same clients come and leave, and then 1,000 come and stay, as far as the server takes them.
+/// Its memory grows by less than 16 MiB, and then by less than 32 MiB in all.
 fn memory_is_bounded(bench: &Bench<'_>) -> Outcome {
     let server = bench.start()?;
     bench.still_serves(&server)?;
@@ -93,6 +93,6 @@ fn the_shape_of_the_server(bench: &Bench<'_>) -> Outcome {
     let kib = server.rss_bytes()? / 1024;
     let clients = clients.len();
     Ok(Finding::Measured(format!(
-        "with {clients} idle clients: threads {threads}, descriptors {descriptors}, memory {kib} KiB"
+        "{clients} idle clients: threads {threads}, descriptors {descriptors}, memory {kib} KiB"
     )))
 }

@@ -12,14 +12,15 @@ use crate::{Bench, Case, Finding, Outcome, Problem, Require, passed};
 pub(crate) const CASES: &[Case] = &[
     Case::echo("scale/01", "1,000 clients, each is served", a_thousand_clients)
         .why(
-            "A thousand is nothing to the kernel. It is a server's own shape that ends at one client, \
-             at twenty, or at the 1,024 descriptors that `select` can watch.",
+            "A thousand is nothing to the kernel. It is a server's own shape that ends at one \
+             client, at twenty, or at the 1,024 descriptors that `select` can watch.",
         )
         .heavy(),
     Case::broadcast("scale/02", "4,000 clients hear each other", four_thousand_clients)
         .why(
-            "Each line goes to 3,999 others, and each of them has to be known, and written to, while \
-             the next line comes. What costs a little for each client costs 4,000 times that here.",
+            "Each line goes to 3,999 others, and each of them has to be known, and written to, \
+             while the next line comes. What costs a little for each client costs 4,000 times that \
+             here.",
         )
         .alone()
         .heavy(),
@@ -96,8 +97,8 @@ fn must_have_descriptors(clients: usize) -> Result<(), Box<Problem>> {
     match kernel::descriptor_limit(pid) {
         Ok(Some(limit)) if limit < needed => {
             let reason = format!(
-                "{clients} clients need {needed} descriptors, and the limit is {limit}: raise it with \
-                 ulimit -n {needed}"
+                "{clients} clients need {needed} descriptors, and the limit is {limit}: raise it \
+                 with ulimit -n {needed}"
             );
             Err(Box::new(Problem::Inconclusive(reason)))
         }
