@@ -192,15 +192,17 @@ fn exactly_once_in_each_senders_order(bench: &Bench<'_>) -> Outcome {
     all_talk_at_once(bench, &server, clients.into(), &talks, 2000)
 }
 
-/// One client talks and talks. Twenty others join one by one; each announces itself, and it is in
-/// when a listener has heard that. From then on it must hear everything. Of what was said before
-/// it may hear the last lines, but none that the listener had heard before it came.
+/// One client talks and talks. Twenty others join one by one, each in the middle of a line; each
+/// announces itself, and it is in when a listener has heard that. From then on it must hear
+/// everything. Of what was said before it may hear the last lines, but none that the listener had
+/// heard before it came, and none by half.
 fn join_while_talk_is_going_on(bench: &Bench<'_>) -> Outcome {
     const JOINERS: usize = 20;
     const BATCH: usize = 100;
     const ALL: usize = (JOINERS + 1) * BATCH;
+    const HALF_A_LINE: usize = 8;
     let mut rng = bench.rng();
-    let mut talks = vec![Talk::new("speaker", ALL, 16..=200, &mut rng)];
+    let mut talks = vec![Talk::new("speaker", ALL, 2 * HALF_A_LINE..=200, &mut rng)];
     talks.extend((1..=JOINERS).map(|j| Talk::new(&format!("joiner-{j}"), 1, 16..=200, &mut rng)));
     let owed = |of_the_speaker: Owed, first_joiner: usize| {
         let announcements = (1..=JOINERS).map(|joiner| match joiner >= first_joiner {
@@ -210,12 +212,19 @@ fn join_while_talk_is_going_on(bench: &Bench<'_>) -> Outcome {
         std::iter::once(of_the_speaker).chain(announcements).collect::<Vec<_>>()
     };
 
+    let text = talks[0].lines(0..ALL);
+    let into_line = |number| talks[0].lines(0..number).len() + HALF_A_LINE;
+
     let server = bench.start()?;
     let [speaker, listener] = bench.room(&server, ["speaker", "listener"])?;
     let mut members = vec![
         Member::new(speaker, &talks, owed(Owed::nothing(), 1)),
         Member::new(listener, &talks, owed(Owed::all(0..ALL), 1)),
     ];
+    // Whoever has relayed the first line has read the beginning of the second, too.
+    let mut sent = into_line(1);
+    members[0].client.send(&text[..sent])?;
+    play(&mut [members[1].listen_until(|hearing| hearing.end(0) == 1)])?;
     for joiner in 1..=JOINERS {
         let said = joiner * BATCH;
         let heard_before = members[1].hearing.end(0);
@@ -224,16 +233,17 @@ fn join_while_talk_is_going_on(bench: &Bench<'_>) -> Outcome {
         members.push(Member::new(newcomer, &talks, owed(owed_now, joiner + 1)));
 
         let [speaker, listener, .., newcomer] = members.as_mut_slice() else { unreachable!() };
-        let batch = talks[0].lines(said - BATCH..said);
+        let batch = &text[sent..into_line(said)];
+        sent = into_line(said);
         let announcement = talks[joiner].lines(0..1);
         let played = play(&mut [
-            speaker.client.part().send(&batch).in_chunks(|| 100),
+            speaker.client.part().send(batch).in_chunks(|| 100),
             newcomer.client.part().send(&announcement),
             listener.listen_until(|hearing| hearing.end(joiner) == 1),
         ]);
         must_be_as_owed(&server, played, [listener.faults_so_far()])?;
     }
-    members[0].client.send(&talks[0].lines(ALL - BATCH..ALL))?;
+    members[0].client.send(&text[sent..])?;
     all_listen(bench, &server, members)
 }
 
