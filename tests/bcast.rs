@@ -7,7 +7,7 @@ use harness::kernel::Socket;
 use harness::{Cause, Client, End, Part, Server, Stuck, play};
 
 use crate::history::{Faults, Hearing, Owed, Talk};
-use crate::{Bench, Case, Failure, Finding, Outcome, Problem, Require, ensure, passed};
+use crate::{Bench, Case, Failure, Finding, Outcome, Problem, Require, Symptom, ensure, passed};
 
 pub(crate) const CASES: &[Case] = &[
     Case::broadcast("bcast/01", "everyone but the sender", everyone_but_the_sender)
@@ -390,7 +390,9 @@ fn backlog_policy(bench: &Bench<'_>) -> Outcome {
     let growth = server.peak_rss_bytes()?.saturating_sub(memory) as usize;
     ensure(growth < MAX_BACKLOG + 16 * MIB, || {
         let expected = format!("less than {} bytes more than before", MAX_BACKLOG + 16 * MIB);
-        Failure::new("the backlog is bounded", expected, format!("{growth} bytes more")).at(&server)
+        Failure::new("the backlog is bounded", expected, format!("{growth} bytes more"))
+            .looks_like(Symptom::Leak)
+            .at(&server)
     })?;
 
     let disconnected = format!("client disconnected: {}", s.local_address());
@@ -525,6 +527,7 @@ fn line_length_at_the_limit_and_over(bench: &Bench<'_>) -> Outcome {
     ensure(growth < 16 * MIB, || {
         let actual = format!("{growth} bytes more");
         Failure::new("a line that never ends is not kept", "less than 16 MiB more memory", actual)
+            .looks_like(Symptom::Leak)
             .at(&server)
     })?;
     match is_closed {
@@ -618,6 +621,8 @@ fn leaver_who_is_behind(bench: &Bench<'_>) -> Outcome {
     let mut speech = Speech::new(bench);
     speech.go_on_until_behind(&server, &mut a, &mut b, &mut s)?;
     play(&mut [s.part().send(b"last\n").then_half_close()])?;
+    // It has seen the end before there is room for more.
+    server.wait_until_read(&s)?;
     for client in [&mut a, &mut b] {
         client.expect(b"last\n").require("the last line of a leaver is heard")?;
     }
@@ -927,7 +932,8 @@ fn must_be_as_owed<'c>(
     }
     let requirement = "each line reaches everyone else once, whole, and in its sender's order";
     let expected = "no line lost, repeated, out of order, torn or astray";
-    let failure = Failure::new(requirement, expected, actual).at(server);
+    let failure =
+        Failure::new(requirement, expected, actual).looks_like(Symptom::WrongLines).at(server);
     Err(match played {
         Ok(()) => failure.into(),
         Err(trouble) => {

@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use harness::kernel::{self, Socket};
 use harness::{Client, End, Server, Signal, play};
 
-use crate::{Bench, Case, Failure, Finding, Mode, Outcome, Problem, Require, ensure, passed};
+use crate::{
+    Bench, Case, Failure, Finding, Mode, Outcome, Problem, Require, Symptom, ensure, passed,
+};
 
 pub(crate) const CASES: &[Case] = &[
     Case::any("close/01", "RST from an idle client", rst_from_an_idle_client).why(
@@ -204,7 +206,8 @@ fn survives(bench: &Bench<'_>, server: &Server, before: usize) -> Outcome {
     let held = || Ok(kernel::socket_descriptors(server.pid())?.len());
     server
         .wait_until(&format!("to hold at most {most} sockets"), held, |held| *held <= most)
-        .require("a client that has left costs no descriptor")?;
+        .require("a client that has left costs no descriptor")
+        .looks_like(Symptom::Leak)?;
     bench.still_serves(server)?;
     passed()
 }

@@ -2,7 +2,7 @@
 
 use harness::{Cause, Client, Flood, kernel, play};
 
-use crate::{Bench, Case, Failure, Outcome, Problem, Require, ensure, passed};
+use crate::{Bench, Case, Failure, Outcome, Problem, Require, Symptom, ensure, passed};
 
 pub(crate) const CASES: &[Case] = &[
     Case::echo(
@@ -227,7 +227,7 @@ fn clients_cost_no_thread_each(bench: &Bench<'_>) -> Outcome {
         format!("at most {MOST} threads for {all} clients"),
         format!("{threads} threads"),
     );
-    Err(failure.signature(signature).into())
+    Err(failure.looks_like(Symptom::Leak).signature(signature).into())
 }
 
 /// A race that is decided before it begins: while the server is stopped, A sends a thousand lines

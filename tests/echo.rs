@@ -2,7 +2,7 @@
 
 use harness::play;
 
-use crate::{Bench, Case, Failure, Outcome, Problem, Require, ensure, passed};
+use crate::{Bench, Case, Failure, Outcome, Problem, Require, Symptom, ensure, passed};
 
 pub(crate) const CASES: &[Case] = &[
     Case::echo("echo/01", "smoke", smoke)
@@ -126,6 +126,7 @@ fn writer_who_does_not_read(bench: &Bench<'_>) -> Outcome {
             "the server to stop reading, and to grow by less than 16 MiB",
             format!("it grew by {} MiB while {} MiB were sent", grown / MIB, taken / MIB),
         )
+        .looks_like(Symptom::Leak)
         .at(&server)
     })?;
     a.exchange(&bytes[taken..], &bytes).require("once the client reads, all comes back")?;

@@ -91,6 +91,12 @@ pub trait Require<T> {
     /// The step failed.
     fn require(self, requirement: &str) -> Result<T, Box<Problem>>;
 
+    /// If the step fails, that looks like this.
+    ///
+    /// # Errors
+    /// The step failed.
+    fn looks_like(self, kind: Symptom) -> Result<T, Box<Problem>>;
+
     /// What must still hold after a designed flaw has shown, for example that the client who had
     /// to wait is served at last. If it does not, the failure has no signature: it is never taken
     /// for the flaw.
@@ -112,6 +118,16 @@ impl<T, E: Into<Box<Problem>>> Require<T> for Result<T, E> {
             let mut problem = error.into();
             if let Problem::Failed(failure) = &mut *problem {
                 failure.requirement = Some(requirement.to_owned());
+            }
+            problem
+        })
+    }
+
+    fn looks_like(self, kind: Symptom) -> Result<T, Box<Problem>> {
+        self.map_err(|error| {
+            let mut problem = error.into();
+            if let Problem::Failed(failure) = &mut *problem {
+                failure.kind = kind;
             }
             problem
         })

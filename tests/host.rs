@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use harness::{Cause, Client, Server, patience};
 
-use crate::{Bench, Case, Failure, Mode, Outcome, Problem, Require, ensure, passed};
+use crate::{Bench, Case, Failure, Mode, Outcome, Problem, Require, Symptom, ensure, passed};
 
 pub(crate) const CASES: &[Case] = &[
     Case::any("host/01", "thirty clients who never finish", thirty_who_never_finish).why(
@@ -76,6 +76,8 @@ fn no_descriptors_left(bench: &Bench<'_>) -> Outcome {
             "at most 5 clock ticks and 20 lines on stderr a second",
             format!("{ticks:.0} clock ticks and {lines:.0} lines a second"),
         )
+        // A tick is 10 ms: a percent of a second.
+        .looks_like(if ticks > 5.0 { Symptom::Spin(ticks as u32) } else { Symptom::Other })
         .at(&server)
     })?;
 

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use harness::{End, Output, Server, Signal, StartError};
 
-use crate::{Bench, Case, Failure, Finding, Mode, Outcome, Problem, Require, ensure, passed};
+use crate::{
+    Bench, Case, Failure, Finding, Mode, Outcome, Problem, Require, Symptom, ensure, passed,
+};
 
 pub(crate) const CASES: &[Case] = &[
     Case::any("proc/01", "ready without being touched", ready_without_being_touched).why(
@@ -93,7 +95,9 @@ fn ready_without_being_touched(bench: &Bench<'_>) -> Outcome {
         .at(&server)
     })?;
     bench.still_serves(&server)?;
-    let printed = server.stdout();
+    // What it has printed so far is known when the pipe has ended.
+    server.signal(Signal::KILL)?;
+    let printed = server.stdout_to_end()?;
     if printed.len() != 1 && !bench.is_ours() {
         let lines = printed.len();
         return Ok(Finding::NonStrict(format!("{lines} lines on stdout, not `listening on …`")));
@@ -104,7 +108,6 @@ fn ready_without_being_touched(bench: &Bench<'_>) -> Outcome {
             "one line",
             format!("{printed:?}"),
         )
-        .at(&server)
     })?;
     passed()
 }
@@ -238,7 +241,7 @@ fn must_be_idle(server: &Server) -> Result<(), Box<Problem>> {
                 "at most 1 clock tick and 2 wake-ups within 2 s",
                 format!("{ticks} clock ticks and {wake_ups} wake-ups"),
             )
-            .about_processor_time()
+            .looks_like(Symptom::Spin(u32::try_from(ticks / 2).unwrap_or(u32::MAX)))
             .at(server)
         })?;
     }

@@ -5,7 +5,7 @@ use std::io;
 use harness::{Client, kernel};
 
 use crate::close::come_and_leave;
-use crate::{Bench, Case, Failure, Finding, Outcome, Require, ensure, passed};
+use crate::{Bench, Case, Failure, Finding, Outcome, Require, Symptom, ensure, passed};
 
 pub(crate) const CASES: &[Case] = &[
     Case::any("res/01", "descriptors after 12,000 clients", descriptors_after_12_000_clients)
@@ -59,7 +59,8 @@ fn is_as_before(
     let most = before + made_once;
     server
         .wait_until(&format!("to have at most {most} {what}"), count, |count| *count <= most)
-        .require(&format!("when all clients have left, their {what} are given back"))?;
+        .require(&format!("when all clients have left, their {what} are given back"))
+        .looks_like(Symptom::Leak)?;
     bench.still_serves(&server)?;
     passed()
 }
@@ -74,7 +75,9 @@ fn memory_is_bounded(bench: &Bench<'_>) -> Outcome {
         let grown = server.rss_bytes()?.saturating_sub(before) as usize / MIB;
         ensure(grown < mib, || {
             let expected = format!("less than {mib} MiB more than before");
-            Failure::new(requirement, expected, format!("{grown} MiB more")).at(&server)
+            Failure::new(requirement, expected, format!("{grown} MiB more"))
+                .looks_like(Symptom::Leak)
+                .at(&server)
         })
     };
     come_and_leave(bench, &server, 2000, 5)?;

@@ -13,12 +13,16 @@ pub enum Symptom {
     Crash,
     /// Other bytes came than should.
     WrongBytes,
+    /// Lines were lost, repeated, changed, or came in another order.
+    WrongLines,
     /// It sleeps, and nothing will wake it.
     Hang,
     /// It works all the time, and nothing comes of it. Percent of one core.
     Spin(u32),
     /// It serves one client, and lets another wait.
     Starves,
+    /// It keeps what it should have let go, or more than it may.
+    Leak,
     /// A connection ended that should have stayed.
     Closed,
     /// Nothing came, though it is not asleep for good.
@@ -48,9 +52,11 @@ impl Symptom {
             Self::NoStart => "no start",
             Self::Crash => "crash",
             Self::WrongBytes => "wrong bytes",
+            Self::WrongLines => "wrong lines",
             Self::Hang => "hang",
             Self::Spin(_) => "spin",
             Self::Starves => "starvation",
+            Self::Leak => "leak",
             Self::Closed => "early close",
             Self::Silence => "silence",
             Self::Endless => "endless",
@@ -73,9 +79,9 @@ impl Failure {
         }
     }
 
-    /// It is about processor time: a server that uses a lot of it spins.
-    pub fn about_processor_time(mut self) -> Self {
-        self.kind = Symptom::Silence;
+    /// It looks like this by itself.
+    pub fn looks_like(mut self, kind: Symptom) -> Self {
+        self.kind = kind;
         self
     }
 }
@@ -99,12 +105,15 @@ impl fmt::Display for Symptom {
             Self::Hang => {
                 "The server hangs: all its threads sleep, and only somebody else can wake them."
             }
+            Self::Spin(0) => "The server does not rest: it wakes up again and again, for nothing.",
             Self::Spin(percent) => {
                 return write!(
                     f,
                     "The server spins: it used {percent} % of a core, and nothing came of it."
                 );
             }
+            Self::WrongLines => "Lines were lost, repeated, changed, or came in another order.",
+            Self::Leak => "The server keeps what it should have let go, or more than it may.",
             Self::Starves => "The server is busy with one client, and another one gets nothing.",
             Self::Closed => "The server closed a connection that should have stayed.",
             Self::Silence => {

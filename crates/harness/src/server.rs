@@ -306,6 +306,16 @@ impl Server {
         self.process.own.as_ref().map_or_else(Vec::new, |own| lock(&own.stdout_lines).clone())
     }
 
+    /// All lines on stdout, waiting for the end of the pipe: a process that has ended can add none.
+    ///
+    /// # Errors
+    /// The pipe did not end within [`patience`].
+    pub fn stdout_to_end(&self) -> Result<Vec<String>> {
+        let has_ended = || Ok(self.drains.as_ref().is_none_or(|drains| drains.stdout.has_ended()));
+        self.wait_until("the end of its stdout", has_ended, |ended| *ended)?;
+        Ok(self.stdout())
+    }
+
     /// The last 40 lines on stderr.
     pub fn stderr(&self) -> Vec<String> {
         self.process.stderr()
@@ -498,12 +508,22 @@ impl Process {
         let age = self.wire.age().as_secs_f64();
         let seconds =
             ticks.and_then(|ticks| Some(ticks as f64 / kernel::ticks_per_second()? as f64));
+        if self.has_stopped_listening() {
+            stuck::settle(self);
+        }
         Scene {
             exit: self.exit_status(),
             threads: stuck::describe_threads(self),
             stderr: self.stderr(),
             load: seconds.map(|seconds| seconds / age),
         }
+    }
+
+    /// Whether a server that was started here no longer listens: its end may be near. The kernel
+    /// closes its sockets before its parent hears of it.
+    fn has_stopped_listening(&self) -> bool {
+        let listens = |sockets: Vec<Socket>| sockets.iter().any(|socket| socket.listening);
+        self.own.is_some() && kernel::sockets(self.address.port()).is_ok_and(|it| !listens(it))
     }
 
     fn stderr(&self) -> Vec<String> {
