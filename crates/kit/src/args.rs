@@ -1,3 +1,4 @@
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::ops::RangeInclusive;
 use std::{env, process};
@@ -80,8 +81,17 @@ impl Args {
     /// Reads the command line of a stage that takes `flags` beside the common ones, and sets up
     /// its log. Bad arguments end the process with status 2 and the usage.
     pub fn parse(about: &'static str, flags: &[Flag]) -> Self {
+        Self::parse_from(about, flags, env::args_os())
+    }
+
+    /// As [`Args::parse`], of these arguments; the first is the program's name.
+    pub fn parse_from(
+        about: &'static str,
+        flags: &[Flag],
+        arguments: impl IntoIterator<Item = OsString>,
+    ) -> Self {
         let mut command = command(about, flags);
-        let matches = command.try_get_matches_from_mut(env::args_os()).unwrap_or_else(|error| {
+        let matches = command.try_get_matches_from_mut(arguments).unwrap_or_else(|error| {
             // As `clap::Error::exit`, and with the usage after every error.
             let _ = error.print();
             if error.use_stderr() && !error.to_string().contains("Usage:") {
