@@ -1,22 +1,27 @@
 //! `cargo xtask exercise`: what there is to do, and whether it is done.
 
+mod check;
+mod watch;
+
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use exercise::{Beginning, Built, Exercise, Judge, Part, Progress, Standing, Unknown};
-use indicatif::{ProgressBar, ProgressStyle};
+use exercise::{Beginning, Exercise, Progress, Record};
 
 /// Exercises: change a stage, and have the change judged
 ///
 /// Each exercise is a package under crates/exercises: a stage's listing with a place marked `todo`,
-/// or with a flaw to be found; a README that says what to do, three hints and a solution. NAME is its name, or a part of it
-/// that no other has: `05` or `accept`. Without NAME it is the first one that is not solved.
+/// or with a flaw to be found; a README that says what to do, three hints and a solution. NAME is
+/// its name, or a part of it that no other has: `05-a` or `accept`. Without NAME it is the first one
+/// that is not solved.
 #[derive(clap::Args)]
 #[command(after_help = "Exit status of check: 0 when it is solved, 1 when it is not, 2 for bad \
                         arguments, 3 when it cannot be judged on this machine, 4 when it does not \
-                        compile. What you have done is kept in .exercises.toml.")]
+                        compile. With --all: 0 when all are solved, else 1. What you have done is \
+                        kept in .exercises.toml.")]
 pub(crate) struct Options {
     #[command(subcommand)]
     action: Action,
@@ -24,52 +29,99 @@ pub(crate) struct Options {
 
 #[derive(clap::Subcommand)]
 enum Action {
-    /// Show what there is to do, and what is done
+    /// Show what there is to do, how hard it is (from * to ***), and what is done
     List,
+    /// Show what to do next: its README
+    Next,
+    /// Check an exercise again on every save; single keys do the rest
+    Watch {
+        /// Which exercise
+        name: Option<String>,
+    },
     /// Build and judge an exercise
     Check {
         /// Which exercise
         name: Option<String>,
+        /// All of them, one line each
+        #[arg(long, conflicts_with = "name")]
+        all: bool,
+        /// Write the grades as JSON
+        #[arg(long, value_name = "FILE", requires = "all")]
+        json: Option<PathBuf>,
+        /// Write the grades in the format of JUnit
+        #[arg(long, value_name = "FILE", requires = "all")]
+        junit: Option<PathBuf>,
     },
     /// Give the next hint
     Hint {
         /// Which exercise
         name: Option<String>,
     },
-    /// Show what the solution changes
+    /// Show what the solution changes, once the exercise is solved
     Solution {
         /// Which exercise
         name: Option<String>,
+        /// Though it is not solved
+        #[arg(long)]
+        give_up: bool,
+    },
+    /// Begin anew: put the skeleton back, and keep your work elsewhere
+    Reset {
+        /// Which exercise: its name is asked for here
+        name: String,
     },
 }
 
-const NOT_SOLVED: u8 = 1;
+/// The exercises, and how far the learner has got.
+struct Course {
+    root: PathBuf,
+    exercises: Vec<Exercise>,
+    progress: Progress,
+}
+
 const BAD_ARGUMENTS: u8 = 2;
-const NOT_JUDGED: u8 = 3;
-const DOES_NOT_COMPILE: u8 = 4;
 
 /// Does what `options` say. What keeps it from judging is said on stderr.
 pub(crate) fn run(options: &Options) -> ExitCode {
     act(options).unwrap_or_else(|error| {
         anstream::eprintln!("error: {error:#}");
-        ExitCode::from(NOT_JUDGED)
+        ExitCode::from(check::NOT_JUDGED)
     })
 }
 
 fn act(options: &Options) -> anyhow::Result<ExitCode> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask is in the root")?;
-    let exercises = exercise::find_all(root)?;
-    let progress = Progress::read(root)?;
+    let mut course = Course {
+        root: root.to_owned(),
+        exercises: exercise::find_all(root)?,
+        progress: Progress::read(root)?,
+    };
+    let course = &mut course;
+    harness::kill_servers_on_interrupt().context("cannot catch Ctrl-C")?;
     let name = match &options.action {
-        Action::List => return Ok(list(&exercises, &progress)),
-        Action::Check { name } | Action::Hint { name } | Action::Solution { name } => name,
+        Action::List => {
+            list(course);
+            return Ok(ExitCode::SUCCESS);
+        }
+        Action::Check { all: true, json, junit, .. } => {
+            return check::check_all(course, json.as_ref(), junit.as_ref());
+        }
+        Action::Next => &None,
+        Action::Reset { name } => &Some(name.clone()),
+        Action::Watch { name }
+        | Action::Check { name, .. }
+        | Action::Hint { name }
+        | Action::Solution { name, .. } => name,
     };
     let exercise = match name {
-        Some(name) => match exercise::find(&exercises, name) {
+        Some(name) => match exercise::find(&course.exercises, name) {
             Ok(exercise) => exercise,
-            Err(unknown) => return Ok(refuse(&unknown)),
+            Err(unknown) => {
+                anstream::eprintln!("error: {unknown}");
+                return Ok(ExitCode::from(BAD_ARGUMENTS));
+            }
         },
-        None => match progress.next(&exercises) {
+        None => match course.progress.next(&course.exercises) {
             Some(exercise) => exercise,
             None => {
                 print("All exercises are solved. To go back to one, name it.\n");
@@ -77,124 +129,79 @@ fn act(options: &Options) -> anyhow::Result<ExitCode> {
             }
         },
     };
+    let exercise = exercise.clone();
     match options.action {
-        Action::Check { .. } => check(root, &exercises, exercise, progress),
-        Action::Hint { .. } => hint(exercise, progress),
-        Action::List | Action::Solution { .. } => solution(exercise),
+        Action::Check { .. } => return check::check(course, &exercise),
+        Action::Watch { .. } => return watch::watch(course, exercise),
+        Action::Solution { give_up, .. } => return solution(course, &exercise, give_up),
+        Action::Hint { .. } => hint(course, &exercise)?,
+        Action::Reset { .. } => reset(course, &exercise)?,
+        Action::List | Action::Next => next(&exercise)?,
     }
+    Ok(ExitCode::SUCCESS)
 }
 
-fn list(exercises: &[Exercise], progress: &Progress) -> ExitCode {
+fn list(course: &Course) {
     let mut text = String::new();
-    for exercise in exercises {
-        let record = progress.of(exercise);
+    for exercise in &course.exercises {
+        let record = course.progress.of(exercise);
         let solved = if record.solved { "x" } else { " " };
+        let level = "*".repeat(exercise.mark.level.into());
         let hints = match record.hints {
             0 => String::new(),
             1 => "1 hint".to_owned(),
             hints => format!("{hints} hints"),
         };
-        let level = "*".repeat(exercise.mark.level.into());
         let line =
             format!("[{solved}] {:10} {level:3} {:52} {hints}", exercise.name, exercise.title);
         text += line.trim_end();
         text += "\n";
     }
-    text += &match progress.next(exercises) {
-        Some(next) => format!(
-            "\nNext: read crates/exercises/{}/README.md, change what it says,\n\
-             and then: cargo xtask exercise check\n",
-            next.name
-        ),
-        None => "\nAll are solved.\n".to_owned(),
+    let solved = course.exercises.iter().filter(|it| course.progress.of(it).solved).count();
+    text += &format!("\n{solved} of {} are solved.", course.exercises.len());
+    text += match course.progress.next(&course.exercises) {
+        Some(_) => " What to do now: cargo xtask exercise next\n",
+        None => "\n",
     };
     print(&text);
-    ExitCode::SUCCESS
 }
 
-fn check(
-    root: &Path,
-    exercises: &[Exercise],
-    exercise: &Exercise,
-    mut progress: Progress,
-) -> anyhow::Result<ExitCode> {
-    let Some(program) = build(root, exercise)? else {
-        print(&format!(
-            "\n{}  {}\n\nIt does not compile: the compiler says why, above. Begin with its first \
-             error.\n",
-            exercise.name, exercise.title
-        ));
-        return Ok(ExitCode::from(DOES_NOT_COMPILE));
-    };
-    harness::kill_servers_on_interrupt().context("cannot catch Ctrl-C")?;
-    let judge = Judge::new(exercise, program, fastrand::u64(..1_000_000));
-    let bar = progress_bar(judge.cases(true).len() + judge.cases(false).len())?;
-    let report = judge.check(|judged| {
-        bar.inc(1);
-        bar.set_message(judged.case.id);
-    });
-    bar.finish_and_clear();
-
-    let mut text = format!("\n{}\n", report.explain(exercise));
-    let standing = report.standing();
-    if standing != Standing::Unknown {
-        progress.note(exercise, |record| record.solved = standing == Standing::Solved)?;
-    }
-    let code = match standing {
-        Standing::Solved => {
-            text += &format!(
-                "\nCompare: cargo xtask exercise solution {}\n{}\n",
-                exercise.name,
-                match progress.next(exercises) {
-                    Some(next) => format!("Next:    {}  {}", next.name, next.title),
-                    None => "All exercises are solved.".to_owned(),
-                }
-            );
-            0
-        }
-        Standing::NotYet => {
-            text += &match Exercise::HINTS - progress.of(exercise).hints.min(Exercise::HINTS) {
-                0 => format!("\nStuck? cargo xtask exercise solution {}\n", exercise.name),
-                left => {
-                    format!("\nStuck? cargo xtask exercise hint {} ({left} left)\n", exercise.name)
-                }
-            };
-            NOT_SOLVED
-        }
-        Standing::Unknown => NOT_JUDGED,
-    };
-    print(&text);
-    Ok(ExitCode::from(code))
+fn next(exercise: &Exercise) -> anyhow::Result<()> {
+    let path = exercise.directory.join("README.md");
+    let readme = fs::read_to_string(&path).with_context(|| format!("cannot read {path:?}"))?;
+    print(&format!(
+        "{}\nIt is in crates/exercises/{name}. While you work: cargo xtask exercise watch\n",
+        exercise::narrow(&readme),
+        name = exercise.name
+    ));
+    Ok(())
 }
 
-/// The program that a learner has written; none if it does not compile.
-fn build(root: &Path, exercise: &Exercise) -> anyhow::Result<Option<PathBuf>> {
-    match exercise::build(root, &[(exercise, Part::Work)])? {
-        Built::DoesNotCompile => Ok(None),
-        Built::Programs(mut programs) => {
-            let program = programs.remove(&exercise.package());
-            Ok(Some(program.context("cargo names no program")?))
-        }
-    }
-}
-
-fn hint(exercise: &Exercise, mut progress: Progress) -> anyhow::Result<ExitCode> {
+fn hint(course: &mut Course, exercise: &Exercise) -> anyhow::Result<()> {
     let hints = exercise.hints()?;
-    let given = (progress.of(exercise).hints + 1).min(hints.len());
-    progress.note(exercise, |record| record.hints = given)?;
-    let Some(hint) = hints.get(given - 1) else { return Ok(ExitCode::SUCCESS) };
+    let given = (course.progress.of(exercise).hints + 1).min(hints.len());
+    course.progress.note(exercise, |record| record.hints = given)?;
+    let Some(hint) = hints.get(given - 1) else { return Ok(()) };
+    let hint = exercise::narrow(hint);
     print(&format!("{}: hint {given} of {}\n\n{hint}", exercise.name, hints.len()));
     if given == hints.len() {
         print(&format!(
-            "\nThat was the last one. cargo xtask exercise solution {}\n",
+            "\nThat was the last one. Else: cargo xtask exercise solution {} --give-up\n",
             exercise.name
         ));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
-fn solution(exercise: &Exercise) -> anyhow::Result<ExitCode> {
+fn solution(course: &Course, exercise: &Exercise, give_up: bool) -> anyhow::Result<ExitCode> {
     let Exercise { name, mark, .. } = exercise;
+    if !(give_up || course.progress.of(exercise).solved) {
+        print(&format!(
+            "{name} is not solved yet. A hint: cargo xtask exercise hint {name}\n\
+             If you have had enough: cargo xtask exercise solution {name} --give-up\n"
+        ));
+        return Ok(check::NOT_SOLVED.into());
+    }
     print(&format!(
         "{}\nAbove: what the solution changes in {}. All of it:\n\
          {}\n\
@@ -214,18 +221,19 @@ fn solution(exercise: &Exercise) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn refuse(unknown: &Unknown) -> ExitCode {
-    anstream::eprintln!("error: {unknown}");
-    ExitCode::from(BAD_ARGUMENTS)
-}
-
-/// On a terminal only.
-fn progress_bar(cases: usize) -> anyhow::Result<ProgressBar> {
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} cases  {msg}")?;
-    Ok(ProgressBar::new(cases as u64).with_style(style))
+fn reset(course: &mut Course, exercise: &Exercise) -> anyhow::Result<()> {
+    let kept = exercise::reset(&course.root, exercise)?;
+    course.progress.note(exercise, |record| *record = Record::default())?;
+    let kept = kept.strip_prefix(&course.root).unwrap_or(&kept);
+    print(&format!(
+        "{} is as it was in the beginning. Your work is in {}, until `cargo clean`.\n",
+        exercise.name,
+        kept.display()
+    ));
+    Ok(())
 }
 
 fn print(text: &str) {
     // Nobody may be there to read it any more (`| head`): not a reason to fail.
-    let _ = io::stdout().write_all(text.as_bytes());
+    let _ = io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
 }

@@ -6,6 +6,7 @@ use std::thread;
 use conformance::{Case, Examined, Failure, Profile, Subject, Symptom, Verdict, examine};
 
 use crate::Exercise;
+use crate::find::covers;
 
 /// Runs the cases that say whether an exercise is solved.
 #[derive(Clone, Debug)]
@@ -90,13 +91,18 @@ impl Judge {
         report
     }
 
-    /// The cases that apply: those that have to turn, or all others but the heavy ones.
+    /// The cases that apply: those that have to turn, in the order in which the mark names them, or
+    /// all others but the heavy ones.
     pub fn cases(&self, turns: bool) -> Vec<&'static Case> {
-        self.exercise
+        let mark = &self.exercise.mark;
+        let mut cases: Vec<_> = self
+            .exercise
             .all_cases()
-            .filter(|case| self.exercise.mark.turns(case.id) == turns && (turns || !case.heavy))
+            .filter(|case| mark.turns(case.id) == turns && (turns || !case.heavy))
             .filter(|case| case.needs.mode(&self.subject.profile.modes).is_some())
-            .collect()
+            .collect();
+        cases.sort_by_key(|case| mark.turns.iter().position(|key| covers(key, case.id)));
+        cases
     }
 
     /// Runs one case.

@@ -15,11 +15,15 @@
 mod build;
 mod cases;
 mod find;
+pub mod grades;
 mod judge;
 mod progress;
+mod reset;
 mod words;
 
 pub use build::{Built, Part, build};
 pub use find::{Beginning, Exercise, Mark, Unknown, find, find_all};
 pub use judge::{Judge, Judged, Report, Standing};
 pub use progress::{Progress, Record};
+pub use reset::reset;
+pub use words::narrow;

@@ -108,6 +108,13 @@ mod tests {
         assert_eq!(progress.of(second), Record { solved: false, hints: 1 });
         assert_eq!(progress.next(&exercises).unwrap().name, second.name);
 
+        // After an update: an exercise that is gone, and a key of a later version.
+        fs::write(root.join(Progress::FILE), "[gone]\nsolved = true\n[05-accept]\nlater = 1")
+            .unwrap();
+        let mut progress = Progress::read(&root).unwrap();
+        progress.note(first, |record| record.solved = true).unwrap();
+        assert!(fs::read_to_string(root.join(Progress::FILE)).unwrap().contains("[gone]"));
+
         fs::write(root.join(Progress::FILE), "x").unwrap();
         assert!(format!("{:#}", Progress::read(&root).unwrap_err()).contains("damaged"));
         fs::remove_dir_all(&root).unwrap();

@@ -105,9 +105,50 @@ fn indent(text: &str) -> String {
     text.lines().flat_map(wrap).collect::<Vec<_>>().join("\n                   ")
 }
 
+/// A text for a terminal: its paragraphs and list items are filled anew, and code stays as it is.
+pub fn narrow(markdown: &str) -> String {
+    let mut text = String::new();
+    let mut item = String::new();
+    for line in markdown.lines().chain([""]) {
+        let is_code = line.starts_with("    ");
+        let goes_on =
+            !(line.is_empty() || is_code || line.starts_with("- ") || line.starts_with('#'));
+        if !goes_on && !item.is_empty() {
+            let hanging = if is_item(&item) { "  " } else { "" };
+            let options = textwrap::Options::new(COLUMNS).subsequent_indent(hanging);
+            text += &(textwrap::fill(&item, options) + "\n");
+            item.clear();
+        }
+        if line.is_empty() || is_code {
+            text += &format!("{line}\n");
+        } else {
+            item += if goes_on && !item.is_empty() { " " } else { "" };
+            item += line.trim();
+        }
+    }
+    text.truncate(text.trim_end().len());
+    text + "\n"
+}
+
+/// `- one`, or `1. one`.
+fn is_item(line: &str) -> bool {
+    line.starts_with("- ")
+        || line.trim_start_matches(|c: char| c.is_ascii_digit()).starts_with(". ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn markdown_is_filled_anew_and_code_is_not() {
+        let code = format!("    {}", "x".repeat(100));
+        let text =
+            format!("# head\n\n{}\n{}\n\n- one\n  more\n- two\n\n{code}\n", "a ".repeat(50), "b");
+        let narrow = narrow(&text);
+        assert!(narrow.lines().all(|line| line.len() <= COLUMNS || line == code), "{narrow}");
+        assert!(narrow.contains("a b\n\n- one more\n- two\n\n    xxx"), "{narrow}");
+    }
 
     #[test]
     fn long_texts_are_wrapped_and_drawings_are_not() {
