@@ -6,7 +6,10 @@ use std::thread;
 use anyhow::Context;
 use clap::ValueEnum;
 use clap::builder::PossibleValuesParser;
-use compare::{Effort, Plan, Results, SCENARIOS, STAGES, Scenario, parse_stage, report, store};
+use compare::baseline::{self, Change};
+use compare::{
+    Effort, Own, Plan, Results, SCENARIOS, STAGES, Scenario, parse_stage, report, store,
+};
 use crossbeam_channel::{Receiver, unbounded};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -44,6 +47,20 @@ pub struct Options {
     #[arg(long, value_delimiter = ',', value_name = "01,07", value_parser = parse_stage)]
     stages: Vec<String>,
 
+    /// Others beside them, as this machine has them: Python, asyncio, uvloop, Node, Go, C, and
+    /// the shared log directly on epoll
+    #[arg(long)]
+    peers: bool,
+
+    /// Another server beside them, given its port as `{port}` or in the variable PORT. It echoes;
+    /// `NAME:broadcast=` is one that tells all others, and with `{mode}` it is told which
+    #[arg(long, value_name = "NAME=COMMAND")]
+    with: Vec<Own>,
+
+    /// Say what changed since an earlier run, beyond the noise: its directory or results.json
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
+
     /// What to print
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -64,6 +81,8 @@ enum Format {
     Csv,
     /// Tables for a page
     Md,
+    /// The report, as it is kept beside the results
+    Html,
     /// Nothing measured: the JSON schema of what `json` prints
     Schema,
 }
@@ -79,17 +98,22 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         anstream::print!("{}", Results::schema());
         return Ok(ExitCode::SUCCESS);
     }
+    // Not after two minutes, if it cannot be read.
+    let earlier = options.baseline.as_deref().map(store::read).transpose()?;
     if let Some(directory) = &options.show {
-        print(&store::read(directory)?, options.format)?;
+        let results = store::read(directory)?;
+        print(&results, options.format)?;
+        earlier.iter().for_each(|earlier| print_changes(earlier, &results));
         return Ok(ExitCode::SUCCESS);
     }
     let interrupts = interrupts().context("cannot catch Ctrl-C")?;
     let results = compare::run(&options.plan(root), &interrupts)?;
     let directory = store::keep(&results, root)?;
     print(&results, options.format)?;
+    earlier.iter().for_each(|earlier| print_changes(earlier, &results));
     // Without a person to read it, this line is only noise.
     if stderr().is_terminal() {
-        anstream::eprintln!("kept in {}", directory.display());
+        anstream::eprintln!("report: {}", directory.join("report.html").display());
     }
     if results.interrupted {
         anstream::eprintln!("interrupted: this is what was measured until then");
@@ -117,7 +141,14 @@ impl Options {
             |number: &&str| self.stages.is_empty() || self.stages.iter().any(|it| it == number);
         let stages = STAGES.map(|(number, ..)| number);
         let stages = stages.iter().filter(|it| is_asked_for(it)).map(|it| (*it).to_owned());
-        Plan { scenarios, stages: stages.collect(), effort, root: root.to_owned() }
+        Plan {
+            scenarios,
+            stages: stages.collect(),
+            peers: self.peers,
+            own: self.with.clone(),
+            effort,
+            root: root.to_owned(),
+        }
     }
 }
 
@@ -128,11 +159,31 @@ fn print(results: &Results, format: Format) -> anyhow::Result<()> {
         Format::Json => report::json(results)?,
         Format::Csv => report::csv(results)?,
         Format::Md => report::markdown(results)?,
+        Format::Html => report::html(results)?,
         Format::Schema => Results::schema(),
     };
     match anstream::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
+    }
+}
+
+/// Says on stderr, so that other formats stay what they are, how the two runs differ.
+fn print_changes(earlier: &Results, later: &Results) {
+    if let Some(objection) = baseline::objection(earlier, later) {
+        anstream::eprintln!("note: {objection}");
+    }
+    let changes = baseline::changes(earlier, later);
+    if changes.is_empty() {
+        anstream::eprintln!("Nothing changed beyond the noise.");
+    }
+    for Change { subject, what, how, is_better } in changes {
+        let word = match is_better {
+            Some(true) => "better",
+            Some(false) => "worse",
+            None => "changed",
+        };
+        anstream::eprintln!("{word}: {subject}, {what}: {how}");
     }
 }
 

@@ -34,6 +34,11 @@ pub(crate) fn bytes(value: f64) -> String {
     scaled(value, 1024.0, &[" B", " KB", " MB", " GB"])
 }
 
+/// Bytes where round numbers are powers of ten, as along an axis: 10 kB.
+pub(crate) fn decimal_bytes(value: f64) -> String {
+    scaled(value, 1000.0, &[" B", " kB", " MB", " GB"])
+}
+
 /// A share of a core: 0.98.
 pub(crate) fn share(value: f64) -> String {
     let value = if value.abs() < 0.005 { 0.0 } else { value }; // never -0.00

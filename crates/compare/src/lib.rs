@@ -4,11 +4,13 @@
 //! [`store::keep`] writes to a file and [`report`] shows in several forms. The questions that can
 //! be asked are the [`SCENARIOS`], one file each.
 
+pub mod baseline;
 mod build;
 mod format;
 mod machine;
 mod measure;
 pub mod metric;
+mod peers;
 pub mod report;
 pub mod results;
 mod run;
@@ -20,4 +22,4 @@ mod subject;
 pub use results::{Effort, Results};
 pub use run::{Plan, run};
 pub use scenario::{SCENARIOS, Scenario};
-pub use subject::{STAGES, parse_stage};
+pub use subject::{Own, STAGES, parse_stage};

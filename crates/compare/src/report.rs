@@ -5,10 +5,13 @@ use anyhow::Context;
 use crate::results::Results;
 
 mod finding;
+mod html;
 mod markdown;
+mod plot;
 mod table;
 mod text;
 
+pub use html::html;
 pub use markdown::markdown;
 pub use text::text;
 

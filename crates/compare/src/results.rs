@@ -116,8 +116,20 @@ pub struct Scenario {
     pub question: String,
     /// The metrics that answer it, the one that matters first.
     pub metrics: Vec<Metric>,
+    /// What the generator itself can do, for each load: the most messages a second that it would
+    /// have received of anyone, had its core been busy all the time.
+    pub ceilings: Vec<Ceiling>,
     /// One for each load and subject.
     pub measurements: Vec<Measurement>,
+}
+
+/// What the generator can do under one load.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Ceiling {
+    /// The load.
+    pub load: Load,
+    /// Messages received each second.
+    pub per_second: f64,
 }
 
 /// How one subject did under one load, over all rounds.
@@ -277,6 +289,30 @@ impl Placement {
 }
 
 impl Scenario {
+    /// Above this share of what the generator itself can do, it may be the limit.
+    const GENERATOR_BOUND: f64 = 0.8;
+
+    /// Works out what the generator can do, and marks who came close to it.
+    pub(crate) fn find_ceilings(&mut self) {
+        let loads: Vec<Load> = self.loads().into_iter().cloned().collect();
+        for load in loads {
+            let measurements =
+                || self.measurements.iter().filter(|it| it.load == load && !it.failed);
+            let ceilings = measurements().filter_map(|it| it.median(Metric::GeneratorCeiling));
+            let Some(per_second) = ceilings.max_by(f64::total_cmp) else { continue };
+            for it in self.measurements.iter_mut().filter(|it| it.load == load) {
+                let is_above = |metric, limit| it.median(metric).is_some_and(|value| value > limit);
+                if is_above(Metric::GeneratorCoreBusy, Self::GENERATOR_BOUND)
+                    && is_above(Metric::ReceivedPerSecond, Self::GENERATOR_BOUND * per_second)
+                    && !it.is_marked(Mark::SharedCore)
+                {
+                    it.marks.push(Mark::GeneratorBound);
+                }
+            }
+            self.ceilings.push(Ceiling { load, per_second });
+        }
+    }
+
     /// The loads, in the order in which they were first measured.
     pub fn loads(&self) -> Vec<&Load> {
         let mut loads: Vec<&Load> = Vec::new();
@@ -411,6 +447,45 @@ mod tests {
         };
         measurement.summarize();
         measurement
+    }
+
+    #[test]
+    fn only_who_comes_close_to_the_ceiling_is_bound_by_it() {
+        let measured = |subject: &str, received, busy| {
+            let mut it = summarized(vec![round(1, "works", false, vec![])]);
+            subject.clone_into(&mut it.subject);
+            for (metric, value) in [
+                (Metric::ReceivedPerSecond, received),
+                (Metric::GeneratorCoreBusy, busy),
+                (Metric::GeneratorCeiling, received / busy),
+            ] {
+                it.summary.insert(metric, Median { median: value, low: value, high: value });
+            }
+            it
+        };
+        let mut scenario = Scenario {
+            id: "echo".to_owned(),
+            question: String::new(),
+            metrics: vec![Metric::ReceivedPerSecond],
+            ceilings: Vec::new(),
+            // A generator may be busy with waking up: that is no limit.
+            measurements: vec![
+                measured("fast", 90.0, 0.9),
+                measured("level", 85.0, 1.0),
+                measured("slow", 10.0, 1.0),
+                measured("lazy", 70.0, 0.7),
+            ],
+        };
+        scenario.find_ceilings();
+        assert_eq!(scenario.ceilings.len(), 1);
+        assert_eq!(scenario.ceilings[0].per_second, 100.0);
+        let marked: Vec<_> = scenario
+            .measurements
+            .iter()
+            .filter(|it| it.is_marked(Mark::GeneratorBound))
+            .map(|it| it.subject.as_str())
+            .collect();
+        assert_eq!(marked, ["fast", "level"]);
     }
 
     #[test]

@@ -11,11 +11,12 @@ use crate::build;
 use crate::format::{bytes, count};
 use crate::machine::{self, Cores};
 use crate::measure::Bench;
+use crate::peers;
 use crate::results::{
     Effort, Load, Machine, Measurement, Mode, Options, Pace, Results, Scenario as Answer, Subject,
 };
 use crate::scenario::Scenario;
-use crate::subject::Candidate;
+use crate::subject::{Candidate, Own};
 
 /// What is to be measured.
 #[derive(Clone, Debug)]
@@ -24,6 +25,10 @@ pub struct Plan {
     pub scenarios: Vec<&'static Scenario>,
     /// The numbers of the stages.
     pub stages: Vec<String>,
+    /// Whether the peers run beside them.
+    pub peers: bool,
+    /// Servers of the user's own.
+    pub own: Vec<Own>,
     /// How much time it may take.
     pub effort: Effort,
     /// Where the workspace is.
@@ -37,12 +42,19 @@ pub struct Plan {
 ///
 /// Nothing could be measured: the build failed, or the kernel does not say what is needed.
 pub fn run(plan: &Plan, interrupts: &Receiver<i32>) -> anyhow::Result<Results> {
-    let packages: Vec<_> = plan.stages.iter().map(|number| format!("stage-{number}")).collect();
+    let mut packages: Vec<_> = plan.stages.iter().map(|number| format!("stage-{number}")).collect();
+    packages.extend(plan.peers.then(|| peers::REFERENCE.to_owned()));
     let binaries = build::release(&packages)?;
-    let candidates = Candidate::stages(&plan.stages, &binaries);
+    let mut notes = Vec::new();
+    let mut candidates = Candidate::stages(&plan.stages, &binaries);
+    if plan.peers {
+        candidates.extend(peers::peers(&plan.root, &binaries, &mut notes)?);
+    }
+    candidates.extend(plan.own.iter().map(Candidate::own));
     let cores = Cores::choose()?;
     let open_files = machine::raise_open_file_limit()?;
-    let bench = Bench { cores, seed: fastrand::u64(..), interrupts };
+    let repeats = plan.effort != Effort::Quick;
+    let bench = Bench { cores, seed: fastrand::u64(..), repeats, interrupts };
     let mut results = Results {
         schema: Results::SCHEMA,
         unix_time: SystemTime::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs()),
@@ -52,7 +64,7 @@ pub fn run(plan: &Plan, interrupts: &Receiver<i32>) -> anyhow::Result<Results> {
         machine: Machine::read(open_files)?,
         placement: cores.placement,
         options: Options { effort: plan.effort, rounds: rounds(plan.effort), seed: bench.seed },
-        notes: Vec::new(),
+        notes,
         subjects: Vec::new(),
         scenarios: Vec::new(),
     };
@@ -62,11 +74,12 @@ pub fn run(plan: &Plan, interrupts: &Receiver<i32>) -> anyhow::Result<Results> {
             id: scenario.id.to_owned(),
             question: scenario.question.to_owned(),
             metrics: scenario.metrics.to_vec(),
+            ceilings: Vec::new(),
             measurements: Vec::new(),
         });
         for load in (scenario.loads)(plan.effort) {
             let Some(load) = load.that_fits(open_files, &mut results.notes) else { continue };
-            for candidate in candidates.iter().filter(|it| it.command(load.mode).is_some()) {
+            for candidate in candidates.iter().filter(|it| it.can(load.mode)) {
                 jobs.push(Job { index, scenario, load: load.clone(), candidate });
                 let measurements = &mut results.scenarios[index].measurements;
                 measurements.push(Measurement::empty(&candidate.subject, &load));
@@ -76,10 +89,11 @@ pub fn run(plan: &Plan, interrupts: &Receiver<i32>) -> anyhow::Result<Results> {
     results.subjects = candidates.iter().map(|candidate| candidate.subject.clone()).collect();
 
     let begin = Instant::now();
-    results.interrupted = !measure_all(&bench, &jobs, plan.effort, &mut results)?;
+    results.interrupted = !measure_all(&bench, &jobs, plan, &mut results)?;
     results.seconds = begin.elapsed().as_secs_f64();
     for scenario in &mut results.scenarios {
         scenario.measurements.retain(|measurement| !measurement.rounds.is_empty());
+        scenario.find_ceilings();
     }
     let is_measured = |subject: &Subject| {
         let of = |it: &Measurement| it.subject == subject.id;
@@ -107,11 +121,16 @@ fn rounds(effort: Effort) -> usize {
     }
 }
 
-/// No further round begins that would probably end later than this.
-fn budget(effort: Effort) -> Duration {
-    Duration::from_secs(match effort {
+/// No further round begins that would probably end later than this. The usual run is to take less
+/// than two minutes; whoever asks for more has time.
+fn budget(plan: &Plan) -> Duration {
+    let is_usual = plan.scenarios.iter().all(|it| Scenario::DEFAULT.contains(&it.id))
+        && !plan.peers
+        && plan.own.is_empty();
+    Duration::from_secs(match plan.effort {
         Effort::Quick => 25,
-        Effort::Normal => 110,
+        Effort::Normal if is_usual => 110,
+        Effort::Normal => 15 * 60,
         Effort::Thorough => 29 * 60,
     })
 }
@@ -121,16 +140,17 @@ fn budget(effort: Effort) -> Duration {
 fn measure_all(
     bench: &Bench,
     jobs: &[Job],
-    effort: Effort,
+    plan: &Plan,
     results: &mut Results,
 ) -> anyhow::Result<bool> {
+    let effort = plan.effort;
     let rounds = rounds(effort);
     let progress = progress_bar(jobs.len() * rounds)?;
     let begin = Instant::now();
     let mut longest = Duration::ZERO;
     for round in 1..=rounds {
         let round_begin = Instant::now();
-        if round > 1 && begin.elapsed() + longest > budget(effort) {
+        if round > 1 && begin.elapsed() + longest > budget(plan) {
             results.notes.push(format!(
                 "Only {} of {rounds} rounds: another one would have taken too long.",
                 round - 1

@@ -20,9 +20,12 @@ pub fn keep(results: &Results, root: &Path) -> anyhow::Result<PathBuf> {
     let all = root.join("target/compare");
     fs::create_dir_all(&all).with_context(|| format!("cannot create {}", all.display()))?;
     let directory = new_directory(&all, results.unix_time)?;
-    for (name, text) in
-        [("results.json", report::json(results)?), ("results.csv", report::csv(results)?)]
-    {
+    let files = [
+        ("results.json", report::json(results)?),
+        ("results.csv", report::csv(results)?),
+        ("report.html", report::html(results)?),
+    ];
+    for (name, text) in files {
         let file = directory.join(name);
         fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
     }

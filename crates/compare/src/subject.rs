@@ -1,6 +1,9 @@
 //! Who is measured: the stages, and others beside them.
 
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
 use std::process::Command;
+use std::str::FromStr;
 
 use crate::build::Binaries;
 use crate::results::{Kind, Mode, Subject};
@@ -9,10 +12,49 @@ use crate::results::{Kind, Mode, Subject};
 #[derive(Clone, Debug)]
 pub(crate) struct Candidate {
     pub(crate) subject: Subject,
-    /// Program and arguments for echo, if it can do that.
-    pub(crate) echo: Option<Vec<String>>,
+    /// How it is started for echo, if it can do that.
+    pub(crate) echo: Option<Start>,
     /// The same for broadcast.
-    pub(crate) broadcast: Option<Vec<String>>,
+    pub(crate) broadcast: Option<Start>,
+}
+
+/// How a server is started.
+#[derive(Clone, Debug)]
+pub(crate) enum Start {
+    /// Program and arguments. It prints `listening on ADDRESS`.
+    Words(Vec<String>),
+    /// A line for the shell, with `{port}` where its port belongs.
+    Line(String),
+}
+
+/// A server of the user's own: `NAME=COMMAND`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Own {
+    name: String,
+    /// Empty for both.
+    modes: Vec<Mode>,
+    command: String,
+}
+
+impl FromStr for Own {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let usage = "it is NAME=COMMAND, or NAME:broadcast=COMMAND";
+        let (name, command) = text.split_once('=').ok_or(usage)?;
+        let (name, mode) = name.split_once(':').unwrap_or((name, ""));
+        let modes = match mode {
+            "" if command.contains("{mode}") => vec![Mode::Echo, Mode::Broadcast],
+            "" | "echo" => vec![Mode::Echo],
+            "broadcast" => vec![Mode::Broadcast],
+            other => return Err(format!("there is no mode {other}: echo or broadcast")),
+        };
+        let name = name.trim();
+        if name.is_empty() || command.trim().is_empty() {
+            return Err(usage.to_owned());
+        }
+        Ok(Self { name: name.to_owned(), modes, command: command.to_owned() })
+    }
 }
 
 /// The seven stages: number, model, and whether it takes `--mode`; the others only echo.
@@ -47,23 +89,61 @@ impl Candidate {
                         name: model.to_owned(),
                         kind: Kind::Stage,
                     },
-                    echo: Some(start("echo")),
-                    broadcast: has_modes.then(|| start("broadcast")),
+                    echo: Some(Start::Words(start("echo"))),
+                    broadcast: has_modes.then(|| Start::Words(start("broadcast"))),
                 })
             })
             .collect()
     }
 
-    /// The command that starts it for this mode, if it can do that.
-    pub(crate) fn command(&self, mode: Mode) -> Option<Command> {
-        let words = match mode {
+    /// A server of the user's own.
+    pub(crate) fn own(own: &Own) -> Self {
+        let start = |mode, word| {
+            let line = own.command.replace("{mode}", word);
+            own.modes.contains(&mode).then_some(Start::Line(line))
+        };
+        Self {
+            subject: Subject { id: own.name.clone(), name: own.name.clone(), kind: Kind::Yours },
+            echo: start(Mode::Echo, "echo"),
+            broadcast: start(Mode::Broadcast, "broadcast"),
+        }
+    }
+
+    /// Whether it can do this.
+    pub(crate) fn can(&self, mode: Mode) -> bool {
+        self.start(mode).is_some()
+    }
+
+    /// The command that starts it for this mode, if it can do that. One that has to be told its
+    /// port finds it in the variable `PORT`, too.
+    ///
+    /// # Errors
+    ///
+    /// There is no free port.
+    pub(crate) fn command(&self, mode: Mode) -> io::Result<Option<Command>> {
+        Ok(match self.start(mode) {
+            None => None,
+            Some(Start::Words(words)) => words.split_first().map(|(program, arguments)| {
+                let mut command = Command::new(program);
+                command.args(arguments);
+                command
+            }),
+            Some(Start::Line(line)) => {
+                // Free now; nobody else on this machine should take it in the next moment.
+                let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+                let port = free.to_string();
+                let mut command = Command::new("sh");
+                command.arg("-c").arg(line.replace("{port}", &port)).env("PORT", port);
+                Some(command)
+            }
+        })
+    }
+
+    fn start(&self, mode: Mode) -> Option<&Start> {
+        match mode {
             Mode::Echo => self.echo.as_ref(),
             Mode::Broadcast => self.broadcast.as_ref(),
-        }?;
-        let (program, arguments) = words.split_first()?;
-        let mut command = Command::new(program);
-        command.args(arguments);
-        Some(command)
+        }
     }
 }
 
@@ -95,6 +175,18 @@ pub fn parse_stage(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_of_your_own_says_what_it_can() {
+        let own = |text: &str| Candidate::own(&text.parse().unwrap());
+        let modes = |text| [Mode::Echo, Mode::Broadcast].map(|mode| own(text).can(mode));
+        assert_eq!(modes("mine=./mine {port}"), [true, false]);
+        assert_eq!(modes("mine:broadcast=./mine {port} x=1"), [false, true]);
+        assert_eq!(modes("mine=./mine {mode}"), [true, true]);
+        for wrong in ["./mine", "=./mine", "mine=", "mine:chat=./mine"] {
+            assert!(wrong.parse::<Own>().is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_stage_is_known_by_its_number_however_it_is_written() {

@@ -173,7 +173,8 @@ impl Broadcast {
         let is_too_long =
             || matches!(self.pace, Pace::PerSecond(_)) && begin.elapsed() >= Self::LONGEST_DRAIN;
         let is_over = |room: &Room| is_too_long() || room.missing().lines == 0;
-        driver.turn_until(|_| phase, self.patience, moves, is_over)?;
+        let patience = if driver.workload.schedule.is_some() { STALLED } else { self.patience };
+        driver.turn_until(|_| phase, patience, moves, is_over)?;
         let missing = driver.workload.missing();
         driver.workload.missing_at_end = missing.lines;
         if missing.lines > 0 && is_too_long() {
@@ -194,6 +195,9 @@ impl Broadcast {
 
 /// A server that has delivered less than this of an open loop, soon after its end, is behind.
 const PUNCTUAL: f64 = 0.99;
+/// How long without any byte until an open loop is not behind, but stands still: less than what is
+/// behind is waited for.
+const STALLED: Duration = Duration::from_millis(1500);
 /// How long without news before the first client speaks again.
 const SPEAK_AGAIN: Duration = Duration::from_millis(20);
 
@@ -650,7 +654,8 @@ impl Room {
         let histories = || self.clients.iter().filter_map(|client| client.history.as_ref());
         let mut faults = Faults::default();
         for history in histories() {
-            faults.add(&history.finish(&sent));
+            // Where lines are still missing, the last one may only be half there.
+            faults.add(&if lines > 0 { history.faults() } else { history.finish(&sent) });
         }
         let verified = histories().count();
         let what = format!("{verified} of {all} clients were verified: {faults}");

@@ -8,7 +8,10 @@ pub(crate) fn finding(results: &Results, scenario: &Scenario) -> Option<String> 
     let metric = *scenario.metrics.first()?;
     let loads = scenario.loads();
     let (load, ranked) = loads.iter().rev().find_map(|load| {
-        let of = |it: &&Measurement| it.load == **load && it.works();
+        let is_rated = |it: &Measurement| {
+            it.works() || it.is_behind() || (metric == Metric::Delivered && !it.failed)
+        };
+        let of = |it: &&Measurement| it.load == **load && is_rated(it);
         let mut ranked: Vec<(&Measurement, Median)> = scenario
             .measurements
             .iter()

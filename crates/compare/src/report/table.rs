@@ -133,8 +133,8 @@ pub(crate) fn notes(results: &Results) -> Vec<String> {
     }
     if any(&|it| it.is_marked(Mark::ForeignLoad)) {
         notes.push(
-            "!: other programs took processor time meanwhile, twice: measure again when the \
-             machine is idle."
+            "!: other programs took processor time meanwhile: measure again when the machine is \
+             idle."
                 .to_owned(),
         );
     }
@@ -143,7 +143,7 @@ pub(crate) fn notes(results: &Results) -> Vec<String> {
         notes.extend(metric.explanation().filter(|_| is_shown).map(str::to_owned));
     }
     for scenario in &results.scenarios {
-        notes.extend(ceiling(scenario));
+        notes.extend(ceilings(scenario));
     }
     let rounds = results.measurements().map(|(_, it)| it.rounds.len()).max().unwrap_or(0);
     notes.push(match rounds {
@@ -173,16 +173,19 @@ pub(crate) fn notes(results: &Results) -> Vec<String> {
     notes
 }
 
-/// What the generator could have done in this scenario, had its core been busy all the time.
-fn ceiling(scenario: &Scenario) -> Option<String> {
-    let each = scenario.measurements.iter().filter(|it| it.works());
-    let highest = each
-        .filter_map(|it| it.median(Metric::GeneratorCeiling))
-        .max_by(f64::total_cmp)
-        .filter(|_| scenario.metrics.contains(&Metric::ReceivedPerSecond))?;
-    Some(format!(
-        "{}: the generator's own ceiling is about {}/s.",
-        scenario.id,
-        format::rate(highest)
-    ))
+/// What the generator itself could do in this scenario.
+fn ceilings(scenario: &Scenario) -> Option<String> {
+    let rates: Vec<_> = scenario
+        .ceilings
+        .iter()
+        .map(|it| format!("{} ({})", format::rate(it.per_second), it.load))
+        .collect();
+    let is_shown = scenario.metrics.contains(&Metric::ReceivedPerSecond) && !rates.is_empty();
+    is_shown.then(|| {
+        format!(
+            "{}: the generator's own ceiling, in messages/s: {}.",
+            scenario.id,
+            rates.join("; ")
+        )
+    })
 }
