@@ -720,14 +720,14 @@ fn arrives_unread(
     bytes: &[u8],
 ) -> Result<bool, Box<Problem>> {
     // Enough for what need not wait for anybody. If it is not, they only count as not arrived.
-    const LOOKS: usize = 20;
+    const LOOKS: usize = 3;
     server.pause()?;
     client.send(bytes).precondition("the kernel takes what the server does not read yet")?;
     for _ in 0..LOOKS {
         if server.end_of(client)?.is_some_and(|end| end.rx_queue as usize == bytes.len()) {
             return Ok(true);
         }
-        thread::sleep(Duration::from_millis(1));
+        thread::sleep(Duration::from_millis(2));
     }
     Ok(false)
 }
