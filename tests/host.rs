@@ -67,20 +67,29 @@ fn no_descriptors_left(bench: &Bench<'_>) -> Outcome {
     let crowd = take_all_descriptors(&server, CLIENTS - regulars.len())?;
     bench.serve_regulars(&mut regulars).require("out of descriptors, it serves who is there")?;
 
-    let (ticks, lines, start) = (server.cpu_ticks()?, server.stderr_line_count(), Instant::now());
-    thread::sleep(WINDOW);
-    let ticks = (server.cpu_ticks()? - ticks) as f64 / start.elapsed().as_secs_f64();
-    let lines = (server.stderr_line_count() - lines) as f64 / start.elapsed().as_secs_f64();
-    ensure(ticks <= 5.0 && lines <= 20.0, || {
-        Failure::new(
-            "out of descriptors, it waits: it does not spin, nor fill its log",
-            "at most 5 clock ticks and 20 lines on stderr a second",
-            format!("{ticks:.0} clock ticks and {lines:.0} lines a second"),
-        )
-        // A tick is 10 ms: a percent of a second.
-        .looks_like(if ticks > 5.0 { Symptom::Spin(ticks as u32) } else { Symptom::Other })
-        .at(&server)
-    })?;
+    let spent = || -> Result<(f64, f64), Box<Problem>> {
+        let (ticks, lines) = (server.cpu_ticks()?, server.stderr_line_count());
+        let start = Instant::now();
+        thread::sleep(WINDOW);
+        let seconds = start.elapsed().as_secs_f64();
+        let (ticks, lines) = (server.cpu_ticks()? - ticks, server.stderr_line_count() - lines);
+        Ok((ticks as f64 / seconds, lines as f64 / seconds))
+    };
+    let waits = |(ticks, lines)| ticks <= 5.0 && lines <= 20.0;
+    // What the clients' arrival has cost, and the log of it, may fall into the first window.
+    if !waits(spent()?) {
+        let (ticks, lines) = spent()?;
+        ensure(waits((ticks, lines)), || {
+            Failure::new(
+                "out of descriptors, it waits: it does not spin, nor fill its log",
+                "at most 5 clock ticks and 20 lines on stderr a second",
+                format!("{ticks:.0} clock ticks and {lines:.0} lines a second"),
+            )
+            // A tick is 10 ms: a percent of a second.
+            .looks_like(if ticks > 5.0 { Symptom::Spin(ticks as u32) } else { Symptom::Other })
+            .at(&server)
+        })?;
+    }
 
     crowd.into_iter().for_each(Client::leave);
     bench.serve_regulars(&mut regulars).require("who was there all the time is still served")?;
@@ -88,16 +97,18 @@ fn no_descriptors_left(bench: &Bench<'_>) -> Outcome {
     passed()
 }
 
-/// As before; and one of those whom the server could not accept has sent a line. It is served as
-/// soon as there is room, though nobody else comes: nothing but the server's own patience brings
-/// that about.
+/// As before; and one of those whom the server could not accept stays when the others leave. It is
+/// served as soon as there is room, though nobody else comes: nothing but the server's own patience
+/// brings that about.
 fn who_waited_is_served(bench: &Bench<'_>) -> Outcome {
     let server = bench.start_limited(&format!("ulimit -n {DESCRIPTORS}"))?;
     let mut regulars = bench.regulars(&server).precondition("clients are served at first")?;
     let mut crowd = take_all_descriptors(&server, CLIENTS - regulars.len())?;
     let mut waiting = crowd.pop().expect("somebody came");
-    let is_accepted = server.end_of(&waiting)?.is_none_or(|end| end.inode != 0);
-    if is_accepted {
+    let is_waiting =
+        || Ok::<_, Box<Problem>>(server.end_of(&waiting)?.is_some_and(|it| it.inode == 0));
+    // A single reading may miss a socket.
+    if !is_waiting()? && !is_waiting()? {
         // It was accepted only to be closed again: that is an answer, too.
         waiting.expect_end().require("a client is served, or told that it will not be")?;
         return passed();
