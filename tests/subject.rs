@@ -94,8 +94,8 @@ impl Subject {
         }
         if case.reach > self.target.reach() {
             return Err(match case.reach {
-                Reach::Flags => "it gives flags that only this project's servers take".to_owned(),
-                _ => "it needs the process, and there is only an address".to_owned(),
+                Reach::Flags => "it gives flags that only our servers take".to_owned(),
+                _ => "it needs the process".to_owned(),
             });
         }
         let mode = case.needs.mode(&self.profile.modes);

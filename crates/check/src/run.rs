@@ -2,9 +2,10 @@ use std::collections::VecDeque;
 use std::num::NonZero;
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use conformance::{Case, Examined, Subject, Verdict, examine};
+use conformance::{Case, Examined, Subject, Target, Verdict, examine};
+use harness::kernel::{self, Socket};
 
 use crate::{Report, Row, ServerReport};
 
@@ -34,13 +35,15 @@ pub struct Plan {
 /// Runs each case of the plan against each of the servers. `tell` is told of each that is done, by
 /// the server's place and its row.
 ///
-/// As many cases run at a time as there are cores; those that measure run alone. What is not as
+/// As many cases run at a time as there are cores; those that measure run alone, and so do those
+/// against a server that runs already, since all its clients are in one room. What is not as
 /// expected is run once more, only to say whether it is so every time.
 pub fn run(plan: &Plan, servers: &[Server], tell: impl Fn(usize, &Row) + Sync) -> Report {
     let begin = Instant::now();
     let all = |alone: bool| {
         let of_server = move |server: usize| {
-            let cases = plan.cases.iter().filter(move |case| case.alone == alone);
+            let shared = matches!(servers[server].subject.target, Target::Address(_));
+            let cases = plan.cases.iter().filter(move |case| (case.alone || shared) == alone);
             cases.map(move |case| (server, *case))
         };
         (0..servers.len()).flat_map(of_server).collect::<VecDeque<_>>()
@@ -84,8 +87,12 @@ fn row(plan: &Plan, case: &'static Case, subject: &Subject, company: &RwLock<()>
     let _in_company = company.read();
     let rounds = (0..plan.repeat).map(|round| plan.seed.wrapping_add(round));
     let mut last = None;
+    let examine = |seed| {
+        wait_until_empty(subject);
+        examine(case, subject, seed)
+    };
     for seed in rounds {
-        let examined = examine(case, subject, seed);
+        let examined = examine(seed);
         let stops = !examined.verdict.is_as_expected()
             || matches!(examined.verdict, Verdict::NotApplicable(_));
         last = Some((seed, examined));
@@ -93,12 +100,27 @@ fn row(plan: &Plan, case: &'static Case, subject: &Subject, company: &RwLock<()>
             break;
         }
     }
-    let (seed, examined) = last.unwrap_or_else(|| (plan.seed, examine(case, subject, plan.seed)));
+    let (seed, examined) = last.unwrap_or_else(|| (plan.seed, examine(plan.seed)));
     let again = match examined.verdict.is_as_expected() {
         true => None,
-        false => Some(examine(case, subject, seed).verdict.word()),
+        false => Some(examine(seed).verdict.word()),
     };
     let mode = subject.mode_for(case).ok();
     let Examined { verdict, symptom, logs, took } = examined;
     Row { case, mode, verdict, symptom, again, seed, took, logs }
+}
+
+/// A server that runs already may still be busy with the clients of the case before: what they have
+/// said must not be heard in the next one. Where the kernel cannot tell, or others are connected,
+/// some time has to do.
+fn wait_until_empty(subject: &Subject) {
+    let Target::Address(address) = subject.target else { return };
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_secs(1) {
+        let is_connection = |row: &Socket| row.local == address && !row.listening;
+        match kernel::sockets(address.port()) {
+            Ok(rows) if address.ip().is_loopback() && !rows.iter().any(is_connection) => return,
+            _ => thread::sleep(Duration::from_millis(5)),
+        }
+    }
 }
