@@ -1,5 +1,7 @@
 //! `cargo xtask check`: judge a server, ours or anybody's, by the catalogue of cases.
 
+mod kill_matrix;
+
 use std::fs::File;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -22,7 +24,8 @@ use indicatif::{ProgressBar, ProgressStyle};
     override_usage = "cargo xtask check STAGE... [CASE]...\n       \
                       cargo xtask check --all-stages [CASE]...\n       \
                       cargo xtask check --mode MODE [CASE]... -- COMMAND...\n       \
-                      cargo xtask check --mode MODE --addr HOST:PORT [CASE]...",
+                      cargo xtask check --mode MODE --addr HOST:PORT [CASE]...\n       \
+                      cargo xtask check --kill-matrix",
     after_help = AFTER_HELP
 )]
 pub(crate) struct Options {
@@ -47,6 +50,10 @@ pub(crate) struct Options {
     /// Who hears a client of a server that is not ours: itself, or everyone else
     #[arg(long, value_enum, help_heading = "What to judge")]
     mode: Option<Mode>,
+    /// Run every server of known truth against every case: a case that catches none proves nothing
+    #[arg(long, help_heading = "What to judge",
+          conflicts_with_all = ["addr", "all_stages", "command", "expect", "mode", "words"])]
+    kill_matrix: bool,
     /// Judge the server as if it were this stage; `good` is one without flaws [default: what it is]
     #[arg(long, value_name = "STAGE|good", help_heading = "What to judge")]
     expect: Option<String>,
@@ -122,6 +129,9 @@ pub(crate) fn run(options: &Options) -> ExitCode {
 
 fn act(options: &Options) -> Result<u8, Refusal> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is in the root");
+    if options.kill_matrix {
+        return kill_matrix::run(root, options.all).map_err(Refusal::Start);
+    }
     let stages = Stage::all(root).map_err(Refusal::Usage)?;
     let (named, prefixes) = sort_words(&options.words, &stages).map_err(Refusal::Usage)?;
     let cases = choose(&prefixes, options.all);

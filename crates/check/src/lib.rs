@@ -20,4 +20,4 @@ pub mod text;
 pub use explanation::{Explanation, harmless};
 pub use report::{Count, Kind, Report, Row, ServerReport};
 pub use run::{Plan, Server, run};
-pub use stages::Stage;
+pub use stages::{Stage, build};

@@ -47,31 +47,42 @@ impl Stage {
     /// # Errors
     /// A stage does not compile.
     pub fn build(root: &Path, stages: &[&Self]) -> anyhow::Result<Vec<Subject>> {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut command = Command::new(cargo);
-        command.current_dir(root).args(["build", "--message-format=json-render-diagnostics"]);
-        for stage in stages {
-            command.args(["--package", &stage.name, "--bin", &stage.name]);
-        }
-        let mut child = command.stdout(Stdio::piped()).spawn().context("cannot run cargo")?;
-        let stdout = child.stdout.take().context("cargo has no stdout")?;
-        let mut found = HashMap::new();
-        for line in BufReader::new(stdout).lines() {
-            // Cargo adds kinds of messages as it likes: what is no artifact is of no interest.
-            let Ok(artifact) = serde_json::from_str::<Artifact>(&line?) else { continue };
-            if let Some(executable) = artifact.executable {
-                found.insert(artifact.target.name, executable);
-            }
-        }
-        if !child.wait()?.success() {
-            bail!("the build failed");
-        }
+        let names: Vec<_> = stages.iter().map(|it| (it.name.as_str(), it.name.as_str())).collect();
+        let mut found = build(root, &names)?;
         let subject = |stage: &&Self| {
             let program = found.remove(&stage.name).context("cargo names no program")?;
             Ok(Subject::program(program, stage.profile.clone()))
         };
         stages.iter().map(subject).collect()
     }
+}
+
+/// Builds programs, each of them a package and the name of its binary, in the workspace at `root`,
+/// and says where they are. Cargo's own messages go to stderr.
+///
+/// # Errors
+/// One does not compile.
+pub fn build(root: &Path, programs: &[(&str, &str)]) -> anyhow::Result<HashMap<String, PathBuf>> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.current_dir(root).args(["build", "--message-format=json-render-diagnostics"]);
+    for (package, binary) in programs {
+        command.args(["--package", package, "--bin", binary]);
+    }
+    let mut child = command.stdout(Stdio::piped()).spawn().context("cannot run cargo")?;
+    let stdout = child.stdout.take().context("cargo has no stdout")?;
+    let mut found = HashMap::new();
+    for line in BufReader::new(stdout).lines() {
+        // Cargo adds kinds of messages as it likes: what is no artifact is of no interest.
+        let Ok(artifact) = serde_json::from_str::<Artifact>(&line?) else { continue };
+        if let Some(executable) = artifact.executable {
+            found.insert(artifact.target.name, executable);
+        }
+    }
+    if !child.wait()?.success() {
+        bail!("the build failed");
+    }
+    Ok(found)
 }
 
 /// What the manifest in `package` says under `description`.

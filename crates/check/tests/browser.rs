@@ -34,6 +34,10 @@ const CASES: &[Case] = &[
 fn main() -> ExitCode {
     match looks_well() {
         Ok(true) => ExitCode::SUCCESS,
+        Ok(false) if std::env::var_os("BROWSER_TESTS").is_some() => {
+            eprintln!("BROWSER_TESTS asks for a browser, and none is installed");
+            ExitCode::FAILURE
+        }
         Ok(false) => {
             println!("skipped: no chromium is installed here (apt-get install chromium)");
             ExitCode::SUCCESS
