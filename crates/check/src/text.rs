@@ -121,11 +121,17 @@ pub fn explain(explanation: &Explanation) -> String {
     text
 }
 
-/// Lines of at most `width` columns. A drawing, which begins with spaces, stays as it is.
+/// Lines of at most `width` columns; what begins further to the right goes on there.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
-    let wrap = |line: &str| match line.starts_with(' ') {
-        true => vec![line.to_owned()],
-        false => textwrap::wrap(line, width).into_iter().map(Into::into).collect(),
+    let wrap = |line: &str| {
+        let indent = &line[..line.len() - line.trim_start().len()];
+        match display_width(line) <= width || indent.len() > width / 2 {
+            true => vec![line.to_owned()],
+            false => textwrap::wrap(line, textwrap::Options::new(width).subsequent_indent(indent))
+                .into_iter()
+                .map(Into::into)
+                .collect(),
+        }
     };
     text.lines().flat_map(wrap).collect()
 }

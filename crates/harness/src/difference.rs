@@ -14,8 +14,10 @@ pub struct Difference {
 }
 
 impl Difference {
-    const BEFORE: usize = 16;
-    const AFTER: usize = 24;
+    /// How many columns are shown before and from that place on: together with the words and a
+    /// margin they fit a terminal.
+    const BEFORE: usize = 18;
+    const AFTER: usize = 26;
 
     /// Compares `actual`, which begins at `offset` of the stream, with the whole expected stream.
     /// `actual` may be shorter than the rest: then only what is there is compared.
@@ -24,21 +26,41 @@ impl Difference {
         if rest.starts_with(actual) {
             return None;
         }
-        if rest.starts_with(actual) {
-            return None;
-        }
         let right = rest.iter().zip(actual).take_while(|(a, b)| a == b).count();
         let at = offset + right;
-        let start = at.saturating_sub(Self::BEFORE);
-        let escape = |bytes: &[u8]| bytes.escape_ascii().to_string();
-        let head = |bytes: &[u8]| escape(&bytes[..bytes.len().min(Self::AFTER)]);
+        let (tail, is_cut) = tail(&expected[..at], Self::BEFORE);
         Some(Self {
             offset: at,
-            before: if start > 0 { "…" } else { "" }.to_owned() + &escape(&expected[start..at]),
-            expected: head(&rest[right..]),
-            actual: head(&actual[right..]),
+            before: if is_cut { "…" } else { "" }.to_owned() + &tail,
+            expected: head(&rest[right..], Self::AFTER),
+            actual: head(&actual[right..], Self::AFTER),
         })
     }
+}
+
+/// The first bytes, escaped, as many as fit into so many columns.
+fn head(bytes: &[u8], columns: usize) -> String {
+    let mut text = String::new();
+    for byte in bytes {
+        let escaped = byte.escape_ascii().to_string();
+        if text.len() + escaped.len() > columns {
+            break;
+        }
+        text += &escaped;
+    }
+    text
+}
+
+/// The last bytes likewise, and whether there are more.
+fn tail(bytes: &[u8], columns: usize) -> (String, bool) {
+    let mut width = 0;
+    let fits = |byte: &&u8| {
+        width += byte.escape_ascii().len();
+        width <= columns
+    };
+    let count = bytes.iter().rev().take_while(fits).count();
+    let tail = &bytes[bytes.len() - count..];
+    (tail.escape_ascii().to_string(), count < bytes.len())
 }
 
 impl fmt::Display for Difference {
@@ -81,6 +103,13 @@ mod tests {
         let difference = Difference::find(&expected, 0, &actual).unwrap();
         assert_eq!(difference.offset, 5000);
         assert!(difference.to_string().lines().all(|line| line.chars().count() < 60));
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_take_no_more_room() {
+        let difference = Difference::find(&[0; 1000], 500, &[1; 100]).unwrap().to_string();
+        assert!(difference.lines().all(|line| line.chars().count() < 60), "{difference}");
+        assert!(difference.contains(r"…\x00\x00"), "{difference}");
     }
 
     #[test]
