@@ -70,13 +70,14 @@ pub fn names_what_is_not_there(root: &Path, command: &str) -> Option<String> {
         ["cargo", "test", "-p", package, "--test", "conformance", "--", case] => {
             missing(is_package(package), package).or_else(|| missing(is_case(case), case))
         }
+        ["cargo", "xtask", "exercise", "check", "--all", ..] => None,
         ["cargo", "xtask", "exercise", "check" | "hint" | "solution", name] => {
             missing(is_exercise(name), name)
         }
         ["cargo", "run", "-q", "-p", package, ..]
         | ["cargo", "run" | "build", "-p", package, ..] => missing(is_package(package), package),
         ["cargo", "xtask", "book" | "check" | "compare" | "look", ..]
-        | ["cargo", "xtask", "exercise", "list"]
+        | ["cargo", "xtask", "exercise", "list" | "next" | "watch"]
         | ["cargo", "build" | "test"] => None,
         _ => Some(format!("`{command}` is no command that is known here")),
     }

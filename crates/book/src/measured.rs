@@ -39,6 +39,9 @@ struct Measurement {
     subject: String,
     load: Load,
     outcome: String,
+    /// What to know before believing the summary.
+    #[serde(default)]
+    marks: Vec<String>,
     #[serde(default)]
     summary: BTreeMap<String, Median>,
 }
@@ -72,7 +75,11 @@ pub fn page(root: &Path) -> io::Result<String> {
         ("policies", crate::policies::table(root)?),
     ];
     for (anchor, text) in parts {
-        let text = text.trim_end();
+        let mut text = text.trim_end().to_owned();
+        if text.contains(MARKED) {
+            text += "\n\n\\* The load generator was nearly as busy as it can be: the server may \
+                     do more.";
+        }
         page += &format!("\n<!-- ANCHOR: {anchor} -->\n{text}\n<!-- ANCHOR_END: {anchor} -->\n");
     }
     Ok(page)
@@ -167,7 +174,10 @@ impl Run {
     }
 
     fn rate(&self, scenario: &str, stage: &str, clients: usize) -> io::Result<String> {
-        Ok(count(self.figure(scenario, stage, clients, RATE)?))
+        let rate = count(self.figure(scenario, stage, clients, RATE)?);
+        let marks = &self.find(scenario, stage, clients)?.marks;
+        let is_bound = marks.iter().any(|mark| mark == "generator-bound");
+        Ok(if is_bound { rate + MARKED } else { rate })
     }
 
     fn figure(&self, scenario: &str, stage: &str, clients: usize, of: &str) -> io::Result<f64> {
@@ -187,6 +197,9 @@ impl Run {
 }
 
 const RATE: &str = "received_per_second";
+
+/// Stands after a rate that may be the generator's.
+const MARKED: &str = " \\*";
 
 /// Two digits that count, with a word for the size: 44 thousand, 1.8 million.
 fn count(number: f64) -> String {
