@@ -24,6 +24,9 @@ pub(super) const CASES: &[Case] = &[
         .why("What is known of a client can be a local variable, where its task is a function."),
     Case::broadcast("06-names/02", "a name may come in pieces", a_name_may_come_in_pieces)
         .why("A name is a line, and a line may come in two reads, or two lines in one."),
+    Case::echo("06-waker/01", "a server at rest wakes up", a_server_at_rest_wakes_up).why(
+        "Who returns `Pending` and leaves no waker sleeps for ever: nobody knows that it waits.",
+    ),
 ];
 
 /// S says nothing, and its stream ends. A and B were there before it and talk to each other until
@@ -88,6 +91,24 @@ fn waiting_for_the_time_out_costs_nothing(bench: &Bench<'_>) -> Outcome {
             )
             .at(&server)
         })?;
+    }
+    passed()
+}
+
+/// The server sleeps before each step: a client comes, says something, and comes back to it later.
+fn a_server_at_rest_wakes_up(bench: &Bench<'_>) -> Outcome {
+    const HELLO: &[u8] = b"hello\n";
+    let server = bench.start()?;
+    server.stuck().precondition("the server sleeps before a client comes")?;
+    let mut a = server.connect("a")?;
+    let mut b = server.connect("b")?;
+    for client in [&mut a, &mut b] {
+        client.exchange(HELLO, HELLO).require("a server that sleeps wakes for a new client")?;
+        server.stuck().precondition("the server sleeps when nobody wants anything")?;
+    }
+    for client in [&mut a, &mut b] {
+        client.exchange(HELLO, HELLO).require("a server that sleeps wakes for what arrives")?;
+        server.stuck().precondition("the server sleeps when nobody wants anything")?;
     }
     passed()
 }
