@@ -44,15 +44,11 @@ fn run_server(args: &Args) -> anyhow::Result<()> {
             Ok((stream, address)) => {
                 backoff.reset();
                 info!("connection from {address}");
-                let entry = match Entry::new(&clients, &stream, address) {
-                    Ok(entry) => entry,
-                    Err(error) => {
-                        info!("client refused: {address}: {error}");
-                        continue;
-                    }
-                };
+                let stream = Arc::new(stream);
+                let entry = Entry::new(&clients, &stream, address);
                 let serve = move || {
-                    handle_client(stream, address);
+                    handle_client(&stream, address);
+                    drop(stream);
                     drop(entry);
                 };
                 // `thread::spawn` would panic where the system has no thread left.
@@ -68,7 +64,7 @@ fn run_server(args: &Args) -> anyhow::Result<()> {
 /// Everyone who is here.
 #[derive(Default)]
 struct Clients {
-    streams: Mutex<HashMap<SocketAddr, TcpStream>>,
+    streams: Mutex<HashMap<SocketAddr, Arc<TcpStream>>>,
     /// Says that somebody has left.
     left: Condvar,
 }
@@ -91,7 +87,7 @@ impl Clients {
         process::exit(0)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<SocketAddr, TcpStream>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<SocketAddr, Arc<TcpStream>>> {
         // A thread that panicked has left the map as it was before or after its change.
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -104,9 +100,9 @@ struct Entry {
 }
 
 impl Entry {
-    fn new(clients: &Arc<Clients>, stream: &TcpStream, address: SocketAddr) -> io::Result<Self> {
-        clients.lock().insert(address, stream.try_clone()?);
-        Ok(Self { clients: Arc::clone(clients), address })
+    fn new(clients: &Arc<Clients>, stream: &Arc<TcpStream>, address: SocketAddr) -> Self {
+        clients.lock().insert(address, Arc::clone(stream));
+        Self { clients: Arc::clone(clients), address }
     }
 }
 
@@ -118,7 +114,7 @@ impl Drop for Entry {
 }
 
 /// Serves one client until it leaves. Its errors end here: they are this client's alone.
-fn handle_client(stream: TcpStream, address: SocketAddr) {
+fn handle_client(stream: &TcpStream, address: SocketAddr) {
     match echo(stream, address) {
         Ok(()) => info!("client disconnected: {address}: end of input"),
         Err(error) => info!("client disconnected: {address}: {error}"),
@@ -126,7 +122,7 @@ fn handle_client(stream: TcpStream, address: SocketAddr) {
 }
 
 /// Sends back what arrives until the client has nothing more to send.
-fn echo(mut stream: TcpStream, address: SocketAddr) -> io::Result<()> {
+fn echo(mut stream: &TcpStream, address: SocketAddr) -> io::Result<()> {
     // Send each answer at once: it must not wait until the client has acknowledged the last one.
     stream.set_nodelay(true)?;
     let mut buffer = [0; 4096];

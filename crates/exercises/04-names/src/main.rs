@@ -188,10 +188,12 @@ impl Server {
         while let Some(lines) = client.decoder.next_lines().map_err(io::Error::other)? {
             self.broadcast(lines);
         }
-        if received == 0
-            && let Some(tail) = client.decoder.finish()
-        {
-            self.broadcast(&tail);
+        if received == 0 {
+            // A reset is told once, and the write to a client may have been told: that is no end.
+            client.stream.peer_addr()?;
+            if let Some(tail) = client.decoder.finish() {
+                self.broadcast(&tail);
+            }
         }
         Ok(received > 0)
     }
@@ -199,14 +201,11 @@ impl Server {
     /// Writes to one client after the other. A client that does not read puts the loop to sleep
     /// here, and with it everyone else.
     fn broadcast(&mut self, lines: &[u8]) {
-        self.clients.retain(|token, client| match client.stream.write_all(lines) {
-            Ok(()) => true,
-            Err(error) => {
-                info!("client disconnected: {}: {error}", client.address);
-                self.callbacks.remove(token);
-                false
-            }
-        });
+        for client in self.clients.values_mut() {
+            // An error means that nobody reads there any more. What the client has said before is
+            // still to be read: its own callback finds the end, and lets it go.
+            let _ = client.stream.write_all(lines);
+        }
     }
 
     /// Ends our side of a connection. What its client still sends is read and dropped: to close a
