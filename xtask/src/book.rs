@@ -35,7 +35,7 @@ enum Action {
     /// Measure the five policies of backpressure anew (a minute), for `generate`
     ///
     /// The other figures of the book are those of book/measured/compare.json, which
-    /// `cargo xtask compare --json book/measured/compare.json` writes.
+    /// `cargo xtask compare --format json` prints.
     Measure,
 }
 

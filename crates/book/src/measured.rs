@@ -1,6 +1,6 @@
 //! The figures in the book: each comes from a kept run, none is typed by hand.
 //!
-//! `book/measured/compare.json` is what `cargo xtask compare --json` wrote, and
+//! `book/measured/compare.json` is what `cargo xtask compare --format json` wrote, and
 //! `book/measured/policies.json` what `cargo xtask book measure` did. To have newer figures in the
 //! book, measure again, and `cargo xtask book generate`.
 

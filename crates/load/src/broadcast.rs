@@ -73,7 +73,6 @@ impl Broadcast {
             connected: 0,
             served: 0,
             arrival: Arrival::default(),
-            expelled: None,
             window: None,
         };
         let begin = Instant::now();
@@ -87,7 +86,6 @@ impl Broadcast {
             window.delivered = driver.workload.punctual();
             window.latency.add(&driver.workload.latency).expect("both have the same bounds");
             report.window = Some(window);
-            report.expelled = driver.workload.expelled;
             (report.verdict, report.evidence) = driver.workload.verdict(&ending);
         } else {
             report.served = driver.workload.hearers;
@@ -228,8 +226,6 @@ struct Room {
     /// How many clients do not read: that one, or none yet.
     deaf: usize,
     window_began: Instant,
-    /// When the client that does not read was disconnected, since the window began.
-    expelled: Option<Duration>,
     /// The number of the last signal, and the one that everybody is to hear.
     spoken: u32,
     wanted: u32,
@@ -383,7 +379,6 @@ impl Room {
             slow_reader: plan.slow_reader,
             deaf: 0,
             window_began: Instant::now(),
-            expelled: None,
             spoken: 0,
             wanted: 1,
             hearers: 0,
@@ -603,11 +598,8 @@ impl Room {
         let client = &mut self.clients[index];
         if client.state != State::Closed {
             client.state = State::Closed;
-            if client.is_deaf {
-                self.expelled = Some(self.window_began.elapsed());
-            } else {
-                self.closed += 1;
-            }
+            // To disconnect the one that does not read is the server's right.
+            self.closed += usize::from(!client.is_deaf);
         }
     }
 

@@ -85,7 +85,6 @@ impl Echo {
             connected: driver.workload.connected,
             served,
             arrival,
-            expelled: None,
             window: Some(window),
         })
     }

@@ -20,8 +20,6 @@ pub struct Report {
     pub served: usize,
     /// How they arrived.
     pub arrival: Arrival,
-    /// When the client that stopped reading was disconnected, since the window began.
-    pub expelled: Option<Duration>,
     /// The figures; none where it did not come to that.
     pub window: Option<Window>,
 }

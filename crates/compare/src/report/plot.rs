@@ -58,7 +58,7 @@ impl Plot {
             [*ticks_y.first().unwrap_or(&0.0), *ticks_y.last().unwrap_or(&1.0)],
         );
         let (x, y) = (self.x, self.y);
-        let inner = poloto::frame()
+        let mut inner = poloto::frame()
             .with_tick_lines([false, true])
             .num_css_class(None)
             .build()
@@ -68,6 +68,10 @@ impl Plot {
             .build_and_label(("", self.x.label, ""))
             .headless()
             .render_string()?;
+        // The library numbers its parts in each plot anew, and an id is for the whole page.
+        for number in 0..=2 * self.series.len() {
+            inner = inner.replace(&format!("id=\"poloto_plot{number}\""), "");
+        }
         let mut svg = String::new();
         let id = &self.id;
         // The colours of the lines, and then those of their dots.
