@@ -105,7 +105,8 @@ pub trait Require<T> {
     /// The step failed.
     fn afterwards(self, requirement: &str) -> Result<T, Box<Problem>>;
 
-    /// The step only prepares what is to be checked. If it fails, the case is inconclusive.
+    /// The step only prepares what is to be checked. If it fails, the case is inconclusive, unless
+    /// the server has crashed.
     ///
     /// # Errors
     /// The step failed.
@@ -145,6 +146,11 @@ impl<T, E: Into<Box<Problem>>> Require<T> for Result<T, E> {
     fn precondition(self, what: &str) -> Result<T, Box<Problem>> {
         self.map_err(|error| {
             let reason = match *error.into() {
+                // It never will be reached, and that is the server's doing.
+                Problem::Failed(failure) if failure.scene.is_crash() => {
+                    let requirement = Some("the server goes on".to_owned());
+                    return Failure { requirement, ..failure }.into();
+                }
                 Problem::Failed(Failure { expected, actual, scene, .. }) => {
                     format!("{what}: expected {expected}; {actual}\n{scene}")
                 }

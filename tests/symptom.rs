@@ -115,7 +115,9 @@ impl fmt::Display for Symptom {
             Self::WrongLines => "Lines were lost, repeated, changed, or came in another order.",
             Self::Leak => "The server keeps what it should have let go, or more than it may.",
             Self::Starves => "The server is busy with one client, and another one gets nothing.",
-            Self::Closed => "The server closed a connection that should have stayed.",
+            Self::Closed => {
+                "The server ended a connection that should have stayed, or not as it should have."
+            }
             Self::Silence => {
                 "Nothing came. The server is not proved to be asleep for good: it waits for a \
                  time, or for itself."

@@ -54,6 +54,13 @@ pub struct Scene {
     pub load: Option<f64>,
 }
 
+impl Scene {
+    /// Whether the server has ended with an error of its own.
+    pub fn is_crash(&self) -> bool {
+        self.exit.and_then(|exit| exit.code()).is_some_and(|code| code != 0)
+    }
+}
+
 impl Trouble {
     /// The proof, where the server was stuck.
     pub fn stuck(&self) -> Option<&Stuck> {

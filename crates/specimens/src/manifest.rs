@@ -23,8 +23,8 @@ pub struct Specimen {
     /// More cases that it fails, or may, for the same reason: an id, or a family; `*` is all.
     #[serde(default)]
     pub too: Vec<String>,
-    /// The command that starts it, where it is not the program `specimen`.
-    pub command: Option<Vec<String>>,
+    /// The script in `book/python` that it is, where it is not the program `specimen`.
+    pub script: Option<String>,
 }
 
 /// What has to come of a case that is run against a specimen.
@@ -53,14 +53,18 @@ pub fn specimens() -> Vec<Specimen> {
 impl Specimen {
     /// The server in one of its modes. `program` is the program `specimen`.
     pub fn subject(&self, mode: Mode, program: &Path) -> Subject {
-        let target = match &self.command {
-            Some(words) => Target::Command(words.clone()),
+        let target = match &self.script {
+            Some(script) => {
+                let script = format!("{}/../../book/python/{script}", env!("CARGO_MANIFEST_DIR"));
+                let words = ["python3", &script, "--port", "{port}"].map(str::to_owned);
+                Target::Command(words.into())
+            }
             None => {
                 let words = [&self.name, "--mode", &mode.to_string()].map(str::to_owned);
                 Target::Program(program.to_owned(), words.into())
             }
         };
-        let stops_in_order = self.command.is_none();
+        let stops_in_order = self.script.is_none();
         let profile = Profile { stops_in_order, ..Profile::good(vec![mode]) };
         Subject { target, profile }
     }
