@@ -407,8 +407,8 @@ impl Client {
             incoming: VecDeque::new(),
             broken: false,
             ended: None,
-            end_is_expected: false,
-            passes_over: false,
+            end_is_expected: terminal.discards,
+            passes_over: terminal.discards,
         })
     }
 

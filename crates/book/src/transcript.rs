@@ -10,6 +10,7 @@
 //! server: (gone)                      the process has ended
 //! a$ nc 127.0.0.1 3000                connects client a; so does cargo run -p client [-- FLAGS]
 //! a$ yes 'a line' | head -c 64M | nc 127.0.0.1 3000      … and says so much, or says it for ever
+//! a$ nc 127.0.0.1 3000 >/dev/null     connects, and shows nothing of what comes
 //! a> hello                            types a line; an empty one lets a --slow client read
 //! a: hello                            a line that a sees
 //! a: ...                              lines that a sees and that are not shown
@@ -106,6 +107,8 @@ pub struct Terminal {
     pub slow: bool,
     /// How many bytes it sends in a segment, if that is limited.
     pub fragment: Option<usize>,
+    /// Whether it throws away what it sees.
+    pub discards: bool,
 }
 
 /// A line, again and again.
@@ -257,6 +260,10 @@ fn server(command: &str) -> Result<Invocation, String> {
 }
 
 fn terminal(command: &str) -> Result<Terminal, String> {
+    let (command, discards) = match command.strip_suffix(">/dev/null") {
+        Some(command) => (command.trim(), true),
+        None => (command, false),
+    };
     let mut pipeline: Vec<_> = command.split('|').map(str::trim).collect();
     let program = pipeline.pop().unwrap_or_default();
     let input = match pipeline.as_slice() {
@@ -267,7 +274,8 @@ fn terminal(command: &str) -> Result<Terminal, String> {
     };
     let is_typed = input.is_none();
     let words: Vec<_> = program.split_whitespace().collect();
-    let mut terminal = Terminal { input, at_end: AtEnd::HalfClose, slow: false, fragment: None };
+    let at_end = AtEnd::HalfClose;
+    let mut terminal = Terminal { input, at_end, slow: false, fragment: None, discards };
     if let ["nc", "127.0.0.1" | "localhost", "3000"]
     | ["nc", "-N", "127.0.0.1" | "localhost", "3000"] = words.as_slice()
     {
@@ -299,7 +307,7 @@ fn terminal(command: &str) -> Result<Terminal, String> {
 fn unknown_client(command: &str) -> String {
     format!(
         "`{command}`: clients are `[yes 'LINE' | [head -c SIZE |]] nc [-N] 127.0.0.1 3000` and \
-         `… cargo run -p client [-- FLAGS]`"
+         `… cargo run -p client [-- FLAGS]`, with `>/dev/null` at the end or without"
     )
 }
 
@@ -377,8 +385,11 @@ mod tests {
 
     #[test]
     fn clients_are_told_by_their_command() {
-        let nc = Terminal { input: None, at_end: AtEnd::HalfClose, slow: false, fragment: None };
+        let at_end = AtEnd::HalfClose;
+        let nc = Terminal { input: None, at_end, slow: false, fragment: None, discards: false };
         assert_eq!(terminal("nc 127.0.0.1 3000"), Ok(nc.clone()));
+        let deaf = Terminal { discards: true, ..nc.clone() };
+        assert_eq!(terminal("nc -N 127.0.0.1 3000 >/dev/null"), Ok(deaf));
         assert_eq!(terminal("nc -N 127.0.0.1 3000"), Ok(nc.clone()));
         let typed = Terminal { at_end: AtEnd::Close, ..nc.clone() };
         assert_eq!(terminal("cargo run -p client"), Ok(typed.clone()));
