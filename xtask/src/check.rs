@@ -25,7 +25,7 @@ use indicatif::{ProgressBar, ProgressStyle};
                       cargo xtask check --all-stages [CASE]...\n       \
                       cargo xtask check --mode MODE [CASE]... -- COMMAND...\n       \
                       cargo xtask check --mode MODE --addr HOST:PORT [CASE]...\n       \
-                      cargo xtask check --kill-matrix",
+                      cargo xtask check --kill-matrix [CASE]...",
     after_help = AFTER_HELP
 )]
 pub(crate) struct Options {
@@ -52,7 +52,7 @@ pub(crate) struct Options {
     mode: Option<Mode>,
     /// Run every server of known truth against every case: a case that catches none proves nothing
     #[arg(long, help_heading = "What to judge",
-          conflicts_with_all = ["addr", "all_stages", "command", "expect", "mode", "words"])]
+          conflicts_with_all = ["addr", "all_stages", "command", "expect", "mode"])]
     kill_matrix: bool,
     /// Judge the server as if it were this stage; `good` is one without flaws [default: what it is]
     #[arg(long, value_name = "STAGE|good", help_heading = "What to judge")]
@@ -129,15 +129,15 @@ pub(crate) fn run(options: &Options) -> ExitCode {
 
 fn act(options: &Options) -> Result<u8, Refusal> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is in the root");
-    if options.kill_matrix {
-        return kill_matrix::run(root, options.all).map_err(Refusal::Start);
-    }
     let stages = Stage::all(root).map_err(Refusal::Usage)?;
     let (named, prefixes) = sort_words(&options.words, &stages).map_err(Refusal::Usage)?;
     let cases = choose(&prefixes, options.all);
     if options.list {
         print(&list(&cases));
         return Ok(0);
+    }
+    if options.kill_matrix {
+        return kill_matrix::run(root, &cases).map_err(Refusal::Start);
     }
     let servers = servers(options, root, &stages, &named)?;
     harness::kill_servers_on_interrupt().context("cannot catch Ctrl-C").map_err(Refusal::Start)?;

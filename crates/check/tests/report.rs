@@ -1,7 +1,10 @@
 //! What a report says, and how a run is judged, shown with servers of a few lines of shell.
 
+use std::net::TcpListener;
+use std::{io, thread};
+
 use check::{Kind, Plan, Report, Server, run};
-use conformance::{Case, Finding, Mode, Problem, Profile, Subject, Target, Verdict, passed};
+use conformance::{Case, Finding, Mode, Problem, Profile, Reach, Subject, Target, Verdict, passed};
 
 const PASSES: Case = Case::echo("x/01", "it passes", |_| passed()).why("It shows a pass.");
 const FAILS: Case = Case::echo("x/02", "it says hello", |bench| {
@@ -120,4 +123,26 @@ fn plain(text: &str) -> String {
         rest = escape.split_once('m').map_or("", |(_, after)| after);
     }
     plain + rest
+}
+
+#[test]
+fn an_address_is_enough_for_what_only_clients_see() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            thread::spawn(move || {
+                let mut stream = stream?;
+                io::copy(&mut stream.try_clone()?, &mut stream)
+            });
+        }
+    });
+    let cases: Vec<_> = conformance::catalogue().filter(|case| case.family() == "echo").collect();
+    let report = report(&cases, Target::Address(address));
+    let rows = &report.servers[0].rows;
+    let wrong: Vec<_> = rows.iter().filter_map(|row| row.explanation()).collect();
+    assert!(wrong.is_empty(), "{wrong:?}");
+    let echoes = rows.iter().filter(|row| row.case.reach == Reach::Address && row.mode.is_some());
+    assert!(echoes.count() >= 5);
+    assert!(rows.iter().all(|row| row.case.reach == Reach::Address || row.mode.is_none()));
 }

@@ -1,21 +1,21 @@
-//! `cargo xtask check --kill-matrix`: what every case makes of every server of known truth.
+//! `cargo xtask check --kill-matrix`: what the cases make of every server of known truth.
 
 use std::num::NonZero;
 use std::path::Path;
 use std::thread;
 
 use anyhow::Context;
-use conformance::{Case, catalogue};
+use conformance::Case;
 use specimens::{Cell, Expectation, Matrix, Shot, specimens};
 
-/// Runs it, and prints the matrix. The exit status is 1 if a cell is not what it has to be.
-pub(crate) fn run(root: &Path, heavy: bool) -> anyhow::Result<u8> {
+/// Runs `cases`, and prints the matrix. The exit status is 1 if a cell is not what it has to be.
+pub(crate) fn run(root: &Path, cases: &[&'static Case]) -> anyhow::Result<u8> {
     let program = check::build(root, &[("specimens", "specimen")])?;
     let program = program.get("specimen").context("cargo names no program")?;
     harness::kill_servers_on_interrupt().context("cannot catch Ctrl-C")?;
     let specimens = specimens();
     let mut shots: Vec<_> = specimens.iter().flat_map(Shot::all).collect();
-    shots.retain(|shot| heavy || !shot.case.heavy);
+    shots.retain(|shot| cases.iter().any(|case| case.id == shot.case.id));
 
     let bar = super::progress_bar(shots.len());
     // Servers that do nothing are mostly waited for.
@@ -27,7 +27,7 @@ pub(crate) fn run(root: &Path, heavy: bool) -> anyhow::Result<u8> {
     bar.finish_and_clear();
 
     let wrong: Vec<_> = matrix.cells.iter().filter(|cell| !cell.is_as_expected()).collect();
-    let mut text = strips(&matrix);
+    let mut text = strips(&matrix, cases);
     wrong.iter().for_each(|cell| text += &format!("\n{cell}\n"));
     let caught = matrix.cells.iter().filter(|cell| cell.is_caught()).count();
     text += &format!(
@@ -41,8 +41,7 @@ pub(crate) fn run(root: &Path, heavy: bool) -> anyhow::Result<u8> {
 }
 
 /// A line for each specimen and mode, with a sign for each case.
-fn strips(matrix: &Matrix<'_>) -> String {
-    let cases: Vec<_> = catalogue().collect();
+fn strips(matrix: &Matrix<'_>, cases: &[&'static Case]) -> String {
     let families: Vec<_> = cases.chunk_by(|a, b| a.family() == b.family()).collect();
     let all = |sign: &dyn Fn(&Case) -> char| {
         let strip = families.iter().map(|family| family.iter().map(|it| sign(it)).collect());
@@ -54,7 +53,7 @@ fn strips(matrix: &Matrix<'_>) -> String {
         .iter()
         .map(|family| format!("{:width$.width$}", family[0].family(), width = family.len()))
         .collect();
-    let heads = names.join(" ");
+    text += &format!("\n{}\n", names.join(" "));
     for cells in matrix.cells.chunk_by(|a, b| key(a) == key(b)) {
         let shot = cells[0].shot;
         let sign = |case: &Case| match cells.iter().find(|cell| cell.shot.case.id == case.id) {
@@ -67,7 +66,7 @@ fn strips(matrix: &Matrix<'_>) -> String {
             },
         };
         let strip = all(&sign);
-        text += &format!("\n{} ({})\n{heads}\n{strip}\n", shot.specimen.name, shot.mode);
+        text += &format!("{strip}  {} ({})\n", shot.specimen.name, shot.mode);
     }
     text
 }
