@@ -88,16 +88,18 @@ pub(crate) struct Options {
 
 const AFTER_HELP: &str = "\
 Examples:
-  cargo xtask check stage-03 conc          its cases of several clients at once
-  cargo xtask check stage-05 --expect good is it repaired?
+  cargo xtask check stage-03 conc            its cases of several clients at once
+  cargo xtask check stage-05 --expect good   is it repaired?
   cargo xtask check --mode echo -- python3 my_server.py {port}
   cargo xtask check --mode broadcast bcast/01 --addr 127.0.0.1:3000
 
-A command is ready when it, or a process that it has started, listens: nobody connects to find out.
-HARNESS_PATIENCE=5 waits five times as long, for a slow machine. NO_COLOR=1 takes the colours away.
+A command is ready when it, or a process that it has started, listens: nobody
+connects to find out. HARNESS_PATIENCE=5 waits five times as long, for a slow
+machine. NO_COLOR=1 takes the colours away.
 
-Exit status: 0 all as expected, 1 something is wrong, 2 bad arguments, 3 something could not be
-checked (and nothing is known to be wrong), 4 the server could not be started or reached.";
+Exit status: 0 all as expected, 1 something is wrong, 2 bad arguments,
+3 something could not be checked (and nothing is known to be wrong), 4 the
+server could not be started or reached.";
 
 const BAD_ARGUMENTS: u8 = 2;
 const NOT_STARTED: u8 = 4;
@@ -112,7 +114,7 @@ enum Mode {
 enum Refusal {
     /// Bad arguments.
     Usage(anyhow::Error),
-    /// No server, or no place for a report.
+    /// No server; or a report that cannot be written.
     Start(anyhow::Error),
 }
 
@@ -142,7 +144,7 @@ fn act(options: &Options) -> Result<u8, Refusal> {
     let servers = servers(options, root, &stages, &named)?;
     harness::kill_servers_on_interrupt().context("cannot catch Ctrl-C").map_err(Refusal::Start)?;
     servers.iter().try_for_each(must_start).map_err(Refusal::Start)?;
-    let files = Files::create(options).map_err(Refusal::Start)?;
+    let files = Files::create(options).map_err(Refusal::Usage)?;
 
     let seed = options.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
     let plan = Plan { cases, seed, repeat: options.repeat };

@@ -66,7 +66,8 @@ fn strips(matrix: &Matrix<'_>, cases: &[&'static Case]) -> String {
             },
         };
         let strip = all(&sign);
-        text += &format!("{strip}  {} ({})\n", shot.specimen.name, shot.mode);
+        let separator = if cases.len() > 24 { "\n    " } else { "  " };
+        text += &format!("{strip}{separator}{} ({})\n", shot.specimen.name, shot.mode);
     }
     text
 }
