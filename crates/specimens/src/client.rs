@@ -1,6 +1,6 @@
 //! One connection: what has come of a line, what it is owed, and how it ends.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IoSlice, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::mpsc::{self, Sender};
 use std::time::{Duration, Instant};
@@ -165,12 +165,13 @@ impl Client {
         self.be_odd();
         while !self.owed.is_empty() && self.held_until().is_none() {
             let one_byte = self.fault == OneByteAWrite && self.sent < ODD_FOR / 16;
-            let written = match one_byte {
-                true => self.stream.write(self.owed.first_byte()),
-                false => self.stream.write_vectored(&self.owed.slices()),
+            let next = match one_byte {
+                true => vec![IoSlice::new(self.owed.first_byte())],
+                false => self.owed.slices(),
             };
-            match written {
-                Ok(_) if self.fault == IgnoresShortWrites => self.owed.clear(),
+            let tried = next.iter().map(|slice| slice.len()).sum();
+            match self.stream.write_vectored(&next) {
+                Ok(_) if self.fault == IgnoresShortWrites => self.owed.advance(tried),
                 Ok(sent) => {
                     self.sent += sent;
                     self.owed.advance(sent);

@@ -41,7 +41,7 @@ pub enum Expectation<'s> {
 /// Everything that `specimens.toml` says.
 ///
 /// # Panics
-/// It is malformed, or speaks of cases that there are not: tests find that out.
+/// It is malformed: every test finds that out.
 pub fn specimens() -> Vec<Specimen> {
     let text = include_str!("../specimens.toml");
     let table: BTreeMap<String, Specimen> =
