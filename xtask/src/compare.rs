@@ -65,6 +65,10 @@ pub struct Options {
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 
+    /// Write everything to this file, too
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+
     /// Measure nothing, but show what was kept: a directory below target/compare
     #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "target/compare/latest")]
     show: Option<PathBuf>,
@@ -109,6 +113,10 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let interrupts = interrupts().context("cannot catch Ctrl-C")?;
     let results = compare::run(&options.plan(root), &interrupts)?;
     let directory = store::keep(&results, root)?;
+    if let Some(file) = &options.json {
+        let written = std::fs::write(file, report::json(&results)?);
+        written.with_context(|| format!("cannot write {}", file.display()))?;
+    }
     print(&results, options.format)?;
     earlier.iter().for_each(|earlier| print_changes(earlier, &results));
     // Without a person to read it, this line is only noise.
