@@ -162,6 +162,10 @@ impl Server {
 
     /// Sleeps until something can be done.
     fn wait(&self) -> io::Result<Ready> {
+        // Before what to wait for: a client that is held back when the time-out is chosen, and no
+        // longer when its interest is, is written to at once. The other way round it would be
+        // neither watched nor waited for.
+        let timeout = self.timeout();
         let stops = self.stops_at.is_some();
         let accepts = !stops && !self.memory.gave_up && self.accept_again.is_none();
         let when = |wanted| if wanted { PollFlags::IN } else { PollFlags::empty() };
@@ -172,7 +176,7 @@ impl Server {
         for (_, client) in &watched {
             fds.push(PollFd::new(&client.stream, self.interest(client)));
         }
-        match poll(&mut fds, self.timeout().as_ref()) {
+        match poll(&mut fds, timeout.as_ref()) {
             Err(Errno::INTR) => return Ok(Ready::default()),
             polled => polled?,
         };
