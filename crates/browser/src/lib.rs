@@ -2,15 +2,15 @@
 //! as a person would, and what the page complains about or fetches is kept.
 //!
 //! It speaks the DevTools protocol to Chromium or Chrome. Where there is none, [`Page::open`] says
-//! so, and a test is skipped with that word.
+//! so, and a [`test`] is skipped with that word.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tungstenite::stream::MaybeTlsStream;
@@ -34,6 +34,27 @@ pub enum Key {
     Escape,
     /// Goes to the next one.
     Tab,
+}
+
+/// The `main` of a test that looks at a page; not libtest's, since a test that is skipped has to
+/// say so. `look` says whether there was a browser. Where there is none, the test is skipped, unless
+/// the variable `BROWSER_TESTS` asks for it.
+pub fn test(look: impl FnOnce() -> anyhow::Result<bool>) -> ExitCode {
+    match look() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) if std::env::var_os("BROWSER_TESTS").is_some() => {
+            eprintln!("BROWSER_TESTS asks for a browser, and none is installed");
+            ExitCode::FAILURE
+        }
+        Ok(false) => {
+            println!("skipped: no chromium is installed here (apt-get install chromium)");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// How long the browser may be silent: it may be starting on a busy machine.
@@ -118,8 +139,16 @@ impl Page {
         Ok(())
     }
 
+    /// Requires that the page has complained about nothing and fetched nothing.
+    pub fn must_be_quiet(&self) -> anyhow::Result<()> {
+        let (complaints, fetched) = (self.complaints(), self.fetched());
+        ensure!(complaints.is_empty(), "the page complains: {complaints:?}");
+        ensure!(fetched.is_empty(), "the page fetches {fetched:?}");
+        Ok(())
+    }
+
     /// What the page has complained about: errors and warnings on the console, exceptions.
-    pub fn complaints(&self) -> Vec<String> {
+    fn complaints(&self) -> Vec<String> {
         let is_complaint = |event: &&Value| match event["method"].as_str() {
             Some("Runtime.exceptionThrown") => true,
             Some("Runtime.consoleAPICalled") => {
@@ -135,7 +164,7 @@ impl Page {
     }
 
     /// What the page has fetched, beside itself.
-    pub fn fetched(&self) -> Vec<String> {
+    fn fetched(&self) -> Vec<String> {
         let requests =
             self.events.iter().filter(|event| event["method"] == "Network.requestWillBeSent");
         let urls = requests.filter_map(|event| event["params"]["request"]["url"].as_str());

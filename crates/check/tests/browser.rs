@@ -30,23 +30,8 @@ const CASES: &[Case] = &[
         .why("It shows what is left out."),
 ];
 
-/// Not libtest's: a test that is skipped has to say so.
 fn main() -> ExitCode {
-    match looks_well() {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) if std::env::var_os("BROWSER_TESTS").is_some() => {
-            eprintln!("BROWSER_TESTS asks for a browser, and none is installed");
-            ExitCode::FAILURE
-        }
-        Ok(false) => {
-            println!("skipped: no chromium is installed here (apt-get install chromium)");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    browser::test(looks_well)
 }
 
 /// Whether there was a browser to see it.
@@ -66,9 +51,7 @@ fn looks_well() -> anyhow::Result<bool> {
         }
         opens_by_keyboard(&mut page)?;
     }
-    let (complaints, fetched) = (page.complaints(), page.fetched());
-    anyhow::ensure!(complaints.is_empty(), "the page complains: {complaints:?}");
-    anyhow::ensure!(fetched.is_empty(), "the page fetches {fetched:?}");
+    page.must_be_quiet()?;
     println!("{count} cells open by keyboard, and nothing is wrong");
     Ok(true)
 }

@@ -6,19 +6,8 @@ use std::process::ExitCode;
 use browser::Page;
 use compare::{Results, report};
 
-/// Not libtest's: a test that is skipped has to say so.
 fn main() -> ExitCode {
-    match looks_well() {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => {
-            println!("skipped: no chromium is installed here (apt-get install chromium)");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    browser::test(looks_well)
 }
 
 /// Whether there was a browser to see it.
@@ -50,9 +39,7 @@ fn looks_well() -> anyhow::Result<bool> {
     let twice = "(() => { const ids = [...document.querySelectorAll('[id]')].map((it) => it.id);
         return ids.length - new Set(ids).size; })()";
     anyhow::ensure!(page.evaluate(twice)? == 0, "two things have the same id");
-    let (complaints, fetched) = (page.complaints(), page.fetched());
-    anyhow::ensure!(complaints.is_empty(), "the page complains: {complaints:?}");
-    anyhow::ensure!(fetched.is_empty(), "the page fetches {fetched:?}");
+    page.must_be_quiet()?;
     println!("{plots} plots have names and texts, and nothing is wrong");
     Ok(true)
 }
