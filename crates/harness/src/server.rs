@@ -519,11 +519,11 @@ impl Process {
         }
     }
 
-    /// Whether a server that was started here no longer listens: its end may be near. The kernel
-    /// closes its sockets before its parent hears of it.
+    /// Whether nobody listens any more: the server's end may be near. The kernel closes its sockets
+    /// before its parent hears of it.
     fn has_stopped_listening(&self) -> bool {
         let listens = |sockets: Vec<Socket>| sockets.iter().any(|socket| socket.listening);
-        self.own.is_some() && kernel::sockets(self.address.port()).is_ok_and(|it| !listens(it))
+        kernel::sockets(self.address.port()).is_ok_and(|it| !listens(it))
     }
 
     fn stderr(&self) -> Vec<String> {

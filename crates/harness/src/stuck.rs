@@ -115,8 +115,12 @@ pub(crate) fn prove(process: &Process) -> Result<Stuck, Cause> {
 }
 
 /// Waits until a server that ended a connection has ended itself or has come to rest: only then can
-/// a crash be told from an early close. One that works on is not waited for: it lives.
+/// a crash be told from an early close. One that works on is not waited for: it lives. Nor is one
+/// that was not started here: nobody would tell of its end.
 pub(crate) fn settle(process: &Process) {
+    if process.id().is_err() {
+        return;
+    }
     let (mut watch, begin) = (Watch::new(Some(process)), Instant::now());
     while process.exit_status().is_none()
         && watch.look(0).is_none()
