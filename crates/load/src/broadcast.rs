@@ -51,8 +51,6 @@ pub struct Broadcast {
 impl Broadcast {
     /// What [`Broadcast::warm_up`] is extended to.
     pub const LONGEST_WARM_UP: Duration = Duration::from_secs(5);
-    /// How long what is still owed in an open loop is waited for, even while it arrives.
-    pub const LONGEST_DRAIN: Duration = Duration::from_secs(2);
 
     /// Drives the server at `server`, and tells `watcher` where it is.
     ///
@@ -168,8 +166,7 @@ impl Broadcast {
         let phase = Progress::Draining;
         let moves = |room: &Room| room.bytes;
         let begin = Instant::now();
-        let is_too_long =
-            || matches!(self.pace, Pace::PerSecond(_)) && begin.elapsed() >= Self::LONGEST_DRAIN;
+        let is_too_long = || begin.elapsed() >= self.pace.longest_drain();
         let is_over = |room: &Room| is_too_long() || room.missing().lines == 0;
         let patience = if driver.workload.schedule.is_some() { STALLED } else { self.patience };
         driver.turn_until(|_| phase, patience, moves, is_over)?;

@@ -45,8 +45,6 @@ pub struct Echo {
 impl Echo {
     /// What a flooder has in flight.
     pub const FLOOD: usize = 256 * 1024;
-    /// How long what is still owed in an open loop is waited for, even while it arrives.
-    pub const LONGEST_DRAIN: Duration = Duration::from_secs(2);
 
     /// Drives the server at `server`, and tells `watcher` where it is.
     ///
@@ -149,10 +147,8 @@ impl Echo {
         driver.workload.is_sending = false;
         let patience = if moved { self.patience } else { UNSERVED };
         let begin = Instant::now();
-        let is_open_loop = matches!(self.pace, Pace::PerSecond(_));
-        let is_over = |crowd: &Crowd| {
-            is_done(crowd) || (is_open_loop && begin.elapsed() >= Self::LONGEST_DRAIN)
-        };
+        let is_over =
+            |crowd: &Crowd| is_done(crowd) || begin.elapsed() >= self.pace.longest_drain();
         let is_drained = driver.turn_until(phase, patience, moves, is_over)?;
         if is_drained && driver.workload.waiting() > 0 {
             return Ok(()); // It is too far behind to wait for.

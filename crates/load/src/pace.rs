@@ -1,5 +1,5 @@
 use std::ops::Range;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::watch::Clock;
 
@@ -14,6 +14,17 @@ pub enum Pace {
     PerSecond(f64),
     /// Each client is served once when it arrives; then nobody says anything.
     Silent,
+}
+
+impl Pace {
+    /// How long what is still owed at the end is waited for, even while it arrives: in an open loop
+    /// it may be more than ever comes.
+    pub(crate) fn longest_drain(self) -> Duration {
+        match self {
+            Self::PerSecond(_) => Duration::from_secs(2),
+            Self::InFlight(_) | Self::Silent => Duration::MAX,
+        }
+    }
 }
 
 /// The times at which messages are meant to leave, in an open loop.
