@@ -109,8 +109,7 @@ fn mdbook() -> anyhow::Result<Command> {
         Some(program) => program,
         None => {
             anstream::eprintln!("no mdBook 0.5 on PATH: installing {VERSION} under target/tools");
-            let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-            let mut install = Command::new(cargo);
+            let mut install = artifacts::cargo();
             install.args(["install", "mdbook", "--version", VERSION, "--locked", "--debug"]);
             let status = install.arg("--root").arg(&tools).status().context("cannot run cargo")?;
             ensure!(status.success(), "mdBook cannot be installed");

@@ -1,12 +1,11 @@
 //! The programs that a reader is told to start, by the command that starts them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
-use serde::Deserialize;
+use artifacts::Executable;
 
 /// A command that the book tells the reader to type, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,32 +87,30 @@ impl Programs {
     /// The build fails, or there is no such program.
     pub fn build(root: &Path, programs: &BTreeSet<Program>) -> anyhow::Result<Self> {
         let mut built = BTreeMap::new();
-        let mut command = Command::new(cargo());
-        command.current_dir(root).stderr(Stdio::inherit());
-        command.args(["build", "--quiet", "--message-format=json-render-diagnostics"]);
+        let mut arguments = vec!["--quiet"];
         let mut packages = BTreeSet::new();
         for program in programs {
             match program {
                 Program::Binary { package } => {
                     packages.insert(package);
-                    command.args(["--bin", package]);
+                    arguments.extend(["--bin", package]);
                 }
                 Program::Example { package, name } => {
                     packages.insert(package);
-                    command.args(["--example", name]);
+                    arguments.extend(["--example", name]);
                 }
                 Program::Script(_) => {}
             }
         }
         for package in &packages {
-            command.args(["-p", package]);
+            arguments.extend(["-p", package]);
         }
         if !packages.is_empty() {
-            let output = command.output().context("cannot run cargo")?;
-            if !output.status.success() {
-                bail!("the programs of the book do not build: {command:?}");
+            let build = artifacts::build(root, &arguments).context("cannot run cargo")?;
+            if !build.status.success() {
+                bail!("the programs of the book do not build: cargo build {}", arguments.join(" "));
             }
-            built = executables(&output.stdout);
+            built = build.executables.into_iter().filter_map(known).collect();
         }
         for program in programs {
             if !built.contains_key(program) && !matches!(program, Program::Script(_)) {
@@ -148,42 +145,16 @@ pub fn has_python() -> bool {
     python.status().is_ok_and(|status| status.success())
 }
 
-fn cargo() -> OsString {
-    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
-}
-
-/// The part of cargo's messages that says where an executable is.
-#[derive(Deserialize)]
-struct Artifact {
-    manifest_path: PathBuf,
-    target: Target,
-    executable: Option<PathBuf>,
-}
-
-#[derive(Deserialize)]
-struct Target {
-    name: String,
-    kind: Vec<String>,
-}
-
-fn executables(messages: &[u8]) -> BTreeMap<Program, PathBuf> {
-    let mut executables = BTreeMap::new();
-    // Cargo adds kinds of messages as it likes: what is no artifact is of no interest.
-    for line in messages.split(|&byte| byte == b'\n') {
-        let Ok(artifact) = serde_json::from_slice::<Artifact>(line) else { continue };
-        let Some(executable) = artifact.executable else { continue };
-        // Each package of this project is named as its directory is.
-        let directory = artifact.manifest_path.parent().and_then(Path::file_name);
-        let package = directory.unwrap_or_default().to_string_lossy().into_owned();
-        let name = artifact.target.name;
-        let program = match artifact.target.kind.first().map(String::as_str) {
-            Some("bin") => Program::Binary { package },
-            Some("example") => Program::Example { package, name },
-            _ => continue,
-        };
-        executables.insert(program, executable);
+/// What the book calls it.
+fn known(executable: Executable) -> Option<(Program, PathBuf)> {
+    let Executable { manifest, kind, name, path } = executable;
+    // Each package of this project is named as its directory is.
+    let package = manifest.parent()?.file_name()?.to_string_lossy().into_owned();
+    match kind.as_str() {
+        "bin" => Some((Program::Binary { package }, path)),
+        "example" => Some((Program::Example { package, name }, path)),
+        _ => None,
     }
-    executables
 }
 
 #[cfg(test)]

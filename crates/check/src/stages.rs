@@ -1,7 +1,5 @@
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 use conformance::{Profile, Subject};
@@ -63,26 +61,13 @@ impl Stage {
 /// # Errors
 /// One does not compile.
 pub fn build(root: &Path, programs: &[(&str, &str)]) -> anyhow::Result<HashMap<String, PathBuf>> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.current_dir(root).args(["build", "--message-format=json-render-diagnostics"]);
-    for (package, binary) in programs {
-        command.args(["--package", package, "--bin", binary]);
-    }
-    let mut child = command.stdout(Stdio::piped()).spawn().context("cannot run cargo")?;
-    let stdout = child.stdout.take().context("cargo has no stdout")?;
-    let mut found = HashMap::new();
-    for line in BufReader::new(stdout).lines() {
-        // Cargo adds kinds of messages as it likes: what is no artifact is of no interest.
-        let Ok(artifact) = serde_json::from_str::<Artifact>(&line?) else { continue };
-        if let Some(executable) = artifact.executable {
-            found.insert(artifact.target.name, executable);
-        }
-    }
-    if !child.wait()?.success() {
+    let arguments =
+        programs.iter().flat_map(|(package, binary)| ["--package", package, "--bin", binary]);
+    let build = artifacts::build(root, arguments).context("cannot run cargo")?;
+    if !build.status.success() {
         bail!("the build failed");
     }
-    Ok(found)
+    Ok(build.by_name())
 }
 
 /// What the manifest in `package` says under `description`.
@@ -97,16 +82,4 @@ fn description(package: &Path) -> anyhow::Result<String> {
     }
     let text = std::fs::read_to_string(package.join("Cargo.toml"))?;
     Ok(toml::from_str::<Manifest>(&text)?.package.description)
-}
-
-/// The part of cargo's message that says where a program is.
-#[derive(Deserialize)]
-struct Artifact {
-    target: Target,
-    executable: Option<PathBuf>,
-}
-
-#[derive(Deserialize)]
-struct Target {
-    name: String,
 }

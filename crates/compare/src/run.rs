@@ -44,7 +44,7 @@ pub struct Plan {
 pub fn run(plan: &Plan, interrupts: &Receiver<i32>) -> anyhow::Result<Results> {
     let mut packages: Vec<_> = plan.stages.iter().map(|number| format!("stage-{number}")).collect();
     packages.extend(plan.peers.then(|| peers::REFERENCE.to_owned()));
-    let binaries = build::release(&packages)?;
+    let binaries = build::release(&plan.root, &packages)?;
     let mut notes = Vec::new();
     let mut candidates = Candidate::stages(&plan.stages, &binaries);
     if plan.peers {

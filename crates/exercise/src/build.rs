@@ -1,10 +1,7 @@
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use anyhow::Context;
-use serde::Deserialize;
 
 use crate::Exercise;
 
@@ -32,37 +29,16 @@ pub enum Built {
 /// # Errors
 /// Cargo could not be run.
 pub fn build(root: &Path, programs: &[(&Exercise, Part)]) -> anyhow::Result<Built> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.current_dir(root).args(["build", "--message-format=json-render-diagnostics"]);
-    for (exercise, part) in programs {
-        command.args(["--package", &exercise.package()]);
-        match part {
-            Part::Work => command.args(["--bin", &exercise.package()]),
-            Part::Solution => command.args(["--example", &exercise.solution()]),
+    let arguments = programs.iter().flat_map(|(exercise, part)| {
+        let [kind, name] = match part {
+            Part::Work => ["--bin".to_owned(), exercise.package()],
+            Part::Solution => ["--example".to_owned(), exercise.solution()],
         };
-    }
-    let mut child = command.stdout(Stdio::piped()).spawn().context("cannot run cargo")?;
-    let stdout = child.stdout.take().context("cargo has no stdout")?;
-    let mut found = HashMap::new();
-    for line in BufReader::new(stdout).lines() {
-        // Cargo adds kinds of messages as it likes: what is no artifact is of no interest.
-        let Ok(artifact) = serde_json::from_str::<Artifact>(&line?) else { continue };
-        if let Some(executable) = artifact.executable {
-            found.insert(artifact.target.name, executable);
-        }
-    }
-    Ok(if child.wait()?.success() { Built::Programs(found) } else { Built::DoesNotCompile })
-}
-
-/// The part of cargo's message that says where a program is.
-#[derive(Deserialize)]
-struct Artifact {
-    target: Target,
-    executable: Option<PathBuf>,
-}
-
-#[derive(Deserialize)]
-struct Target {
-    name: String,
+        ["--package".to_owned(), exercise.package(), kind, name]
+    });
+    let build = artifacts::build(root, arguments).context("cannot run cargo")?;
+    Ok(match build.status.success() {
+        true => Built::Programs(build.by_name()),
+        false => Built::DoesNotCompile,
+    })
 }
