@@ -106,13 +106,14 @@ impl Echo {
         Ok(driver.workload.arrival(begin))
     }
 
-    /// Connects everyone, each hundred when those before are served. It may be the server's way
-    /// to serve few, or to wait for more: the next ones come all the same, as long as it has not
-    /// stood still three times running.
+    /// Connects everyone, each hundred when those before are served. Who is served is quiet until all
+    /// are there: a newcomer has to wait for nobody. It may be the server's way to serve few, or to
+    /// wait for more: the next ones come all the same, as long as it has not stood still three times
+    /// running.
     fn arrive(&self, driver: &mut Driver<'_, Crowd>, server: SocketAddr) -> Result<Arrival, Error> {
         let begin = Instant::now();
         let phase = |crowd: &Crowd| Progress::Arriving(crowd.served);
-        let moves = |crowd: &Crowd| (crowd.served, crowd.connected, crowd.laps().min(ENOUGH_LAPS));
+        let moves = |crowd: &Crowd| (crowd.served, crowd.connected);
         let mut stood_still = 0;
         for start in (0..self.connections).step_by(BATCH) {
             let end = self.connections.min(start + BATCH);
@@ -169,9 +170,6 @@ impl Echo {
 const PUNCTUAL: f64 = 0.99;
 /// How long without news until it is clear that some of those who have arrived are not served.
 const UNSERVED: Duration = Duration::from_millis(250);
-/// How often each client that is served must have been so while one that is new was not. Where
-/// many are served, a new one's turn comes late.
-const ENOUGH_LAPS: u64 = 3;
 /// How long without news until it is clear that nobody is served any more.
 const STALLED: Duration = Duration::from_millis(1500);
 /// How long without news until it is clear that they are not even let in: a connection that the
@@ -188,6 +186,8 @@ struct Crowd {
     message: u64,
     pace: Pace,
     has_flooder: bool,
+    /// Whether all have arrived who will: until then each says one message.
+    is_open: bool,
     /// When messages leave in an open loop, once all have arrived.
     schedule: Option<Schedule>,
     counted: Counted,
@@ -197,8 +197,6 @@ struct Crowd {
     counts: Counts,
     /// Connections that a message has come back to.
     served: usize,
-    /// Messages that had come back when there was one more of these.
-    received_by_then: u64,
     connected: usize,
     /// When the last connection was made, and when a client was last served for the first time.
     last_connected: Instant,
@@ -310,12 +308,12 @@ impl Crowd {
             message: plan.message.max(1) as u64,
             pace: plan.pace,
             has_flooder: plan.flooder,
+            is_open: false,
             schedule: None,
             counted: Counted::none(),
             is_sending: true,
             counts: Counts { sent: 0, received: 0 },
             served: 0,
-            received_by_then: 0,
             bytes: 0,
             connected: 0,
             last_connected: Instant::now(),
@@ -339,14 +337,17 @@ impl Crowd {
         });
     }
 
-    /// Everyone is there who will be: an open loop begins, and the flood.
+    /// Everyone is there who will be: the loop begins, and the flood.
     fn open(&mut self) {
+        self.is_open = true;
         if let Pace::PerSecond(rate) = self.pace {
             let senders = self.connections.len() - usize::from(self.has_flooder);
             self.schedule = Some(Schedule::new(self.clock.nanos(), rate, senders));
         }
-        if self.has_flooder {
-            self.fill_up(0, self.clock.nanos());
+        for index in 0..self.connections.len() {
+            if self.connections[index].completed > 0 {
+                self.fill_up(index, self.clock.nanos());
+            }
         }
     }
 
@@ -356,11 +357,6 @@ impl Crowd {
             connected: self.last_connected.saturating_duration_since(begin),
             served: self.last_served.saturating_duration_since(begin),
         }
-    }
-
-    /// How often, on average, those who are served were so since the newest of them was.
-    fn laps(&self) -> u64 {
-        (self.counts.received - self.received_by_then) / self.served.max(1) as u64
     }
 
     /// Whoever is not connected by now never will be: nobody arrives while it counts.
@@ -414,7 +410,6 @@ impl Crowd {
                 }
                 if connection.completed == 0 {
                     self.served += 1;
-                    self.received_by_then = self.counts.received;
                     self.last_served = Instant::now();
                 }
                 connection.completed += 1;
@@ -448,6 +443,7 @@ impl Crowd {
         let connection = &mut self.connections[index];
         let depth = match self.pace {
             _ if connection.completed == 0 => 1,
+            _ if !self.is_open => 0,
             _ if !is_polite => (Echo::FLOOD as u64 / self.message).max(1),
             Pace::InFlight(depth) => depth.max(1) as u64,
             Pace::PerSecond(_) | Pace::Silent => 0,
