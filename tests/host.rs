@@ -143,11 +143,12 @@ fn take_all_descriptors(server: &Server, clients: usize) -> Result<Vec<Client>, 
     Ok(clients)
 }
 
-/// The server's address space may grow by the stacks of some sixteen threads, and 120 clients come.
-/// Each is served, or told by the end of its connection that it is not. When they have left, others
-/// are served.
+/// The server's address space may grow by the stacks of some sixteen threads, and clients come: 120,
+/// or until some were refused. Each is served, or told by the end of its connection that it is not.
+/// When they have left, others are served.
 fn no_more_threads(bench: &Bench<'_>) -> Outcome {
     const CLIENTS: usize = 120;
+    const REFUSED: usize = 8;
     const MIB: u64 = 1 << 20;
     let server = bench.start()?;
     let mut regulars = bench.regulars(&server).precondition("clients are served at first")?;
@@ -160,7 +161,12 @@ fn no_more_threads(bench: &Bench<'_>) -> Outcome {
         let line = bench.line(client.name());
         match client.exchange(&line, &line) {
             Ok(()) => served.push(client),
-            Err(trouble) if matches!(trouble.cause, Cause::Ended(..)) => refused += 1,
+            Err(trouble) if matches!(trouble.cause, Cause::Ended(..)) => {
+                refused += 1;
+                if refused == REFUSED {
+                    break;
+                }
+            }
             Err(waiting) => {
                 served.into_iter().chain(regulars).chain([client]).for_each(Client::leave);
                 let serves = bench.still_serves(&server);

@@ -1,4 +1,5 @@
 use std::ffi::OsString;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, RwLock};
@@ -64,8 +65,13 @@ fn run(program: &Path, package: &str, example: Option<&str>) -> ExitCode {
     let subject = Arc::new(Subject::program(program, profile));
     // Cases that must be alone hold it for writing, all others for reading.
     let company = Arc::new(RwLock::new(()));
-    let trials = catalogue()
+    let mut cases: Vec<_> = catalogue()
         .filter_map(|case| Some((case, case.needs.mode(&subject.profile.modes)?)))
+        .collect();
+    // A case that must be alone waits for all others, and they for it: once is enough.
+    cases.sort_by_key(|(case, _)| case.alone);
+    let trials = cases
+        .into_iter()
         .map(|(case, mode)| {
             let (subject, company) = (Arc::clone(&subject), Arc::clone(&company));
             let (repeat, seed) = (options.repeat, options.seed);
@@ -84,7 +90,11 @@ fn run(program: &Path, package: &str, example: Option<&str>) -> ExitCode {
                 .with_ignored_flag(case.heavy && !options.heavy)
         })
         .collect();
-    libtest_mimic::run(&Arguments::from_iter(options.rest), trials).exit_code()
+    let mut arguments = Arguments::from_iter(options.rest);
+    // Most cases wait for their server most of the time.
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    arguments.test_threads.get_or_insert(2 * cores);
+    libtest_mimic::run(&arguments, trials).exit_code()
 }
 
 /// Runs a case once. A failed one is run again, only to say whether it fails always.

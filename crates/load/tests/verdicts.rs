@@ -36,7 +36,7 @@ fn an_echo_that_comes_in_pieces_works() {
 
 #[test]
 fn a_lost_byte_is_named_wherever_it_is() {
-    for index in [0, 30, 63] {
+    side_by_side([0, 30, 63], |index| {
         let report = echo(3, move |number, mut bytes| {
             if number == 40 {
                 bytes.remove(index.min(bytes.len() - 1));
@@ -44,15 +44,15 @@ fn a_lost_byte_is_named_wherever_it_is() {
             bytes
         });
         assert_eq!(fault(&report), Some((Fault::Lost, 1)), "byte {index}: {:?}", report);
-    }
+    });
 }
 
 #[test]
 fn a_lost_message_is_named_even_if_it_is_the_first() {
-    for lost in [1, 40] {
+    side_by_side([1, 40], |lost| {
         let report = echo(3, move |number, bytes| if number == lost { Vec::new() } else { bytes });
         assert_eq!(fault(&report), Some((Fault::Lost, 64)), "message {lost}: {:?}", report);
-    }
+    });
 }
 
 #[test]
@@ -145,23 +145,23 @@ fn a_connection_that_the_server_ends_is_named() {
 
 #[test]
 fn a_right_broadcast_works() {
-    for clients in [2, 40] {
+    side_by_side([2, 40], |clients| {
         let report = broadcast(clients, |_, line| vec![(line, To::Others)]);
         assert_eq!(report.verdict, Verdict::Works, "{:?}", report);
         let window = report.window.expect("it was measured");
         assert!(window.sent > 0 && window.received > 0 && !window.latency.is_empty());
-    }
+    });
 }
 
 #[test]
 fn lines_lost_to_all_or_to_one_client_that_is_only_counted_are_named() {
-    for to in [To::Nobody, To::OthersBut(3)] {
+    side_by_side([To::Nobody, To::OthersBut(3)], |to| {
         let report = broadcast(12, move |number, line| {
             // Several, so that not all of them are client 3's own.
             vec![(line, if (100..110).contains(&number) { to } else { To::Others })]
         });
         assert_eq!(name(&report), Some(Fault::Lost), "{:?}", report);
-    }
+    });
 }
 
 #[test]
@@ -289,6 +289,16 @@ fn an_open_broadcast_delivers_all() {
     assert_eq!(report.verdict, Verdict::Works, "{report:?}");
     let window = report.window.expect("it was measured");
     assert_eq!(window.delivered, Some(1.0));
+}
+
+/// Runs a test on several values at the same time: each waits for silence most of the time.
+fn side_by_side<T: Send>(values: impl IntoIterator<Item = T>, test: impl Fn(T) + Sync) {
+    thread::scope(|scope| {
+        let tests: Vec<_> = values.into_iter().map(|value| scope.spawn(|| test(value))).collect();
+        for test in tests {
+            test.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        }
+    });
 }
 
 /// The fault that was found, and how often.
