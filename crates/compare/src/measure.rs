@@ -102,7 +102,7 @@ impl Bench<'_> {
             let is_interrupted = !self.interrupts.is_empty();
             if is_interrupted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        let report = match self.drive(load, timing, server.address(), &mut watcher) {
+        let report = match self.drive(candidate, load, timing, server.address(), &mut watcher) {
             Err(load::Error::Stopped) => return Ok(None),
             report => report.context("the load generator failed")?,
         };
@@ -130,6 +130,7 @@ impl Bench<'_> {
     /// Puts the load on the server, from the generator's core.
     fn drive<'a>(
         &self,
+        candidate: &Candidate,
         load: &Load,
         timing: Timing,
         server: SocketAddr,
@@ -158,6 +159,7 @@ impl Bench<'_> {
             Mode::Broadcast => Broadcast {
                 clients: load.clients,
                 senders: load.senders.unwrap_or(load.clients),
+                protocol: candidate.protocol,
                 line: load.bytes,
                 pace,
                 slow_reader: is(Trouble::SlowReader).then_some(STOPS_READING),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::Context;
+use load::Protocol;
 
 use crate::build::Binaries;
 use crate::results::{Kind, Subject};
@@ -12,6 +13,9 @@ use crate::subject::{Candidate, Start};
 
 /// The package of the server directly on epoll, which is built with the stages.
 pub(crate) const REFERENCE: &str = "reference";
+
+/// What NATS and Redis may ask of the machine, in bytes. Both set aside more than they use.
+const BROKER_MEMORY: u64 = 8 << 30;
 
 /// The peers that this machine can run, and a note on those that it cannot.
 ///
@@ -81,6 +85,21 @@ pub(crate) fn peers(
         let (echo, chat) = if is_broadcast { (None, start) } else { (start, None) };
         add(&format!("Python {stage}"), is_there, echo, chat);
     }
+
+    // Where they fall behind, both may keep gigabytes for those who still have to hear.
+    let limit = format!("ulimit -v {}; exec", BROKER_MEMORY / 1024);
+    let brokers = [
+        ("NATS", Protocol::Nats, "nats-server", "-a 127.0.0.1 -p {port}"),
+        ("Redis", Protocol::Redis, "redis-server", "--bind 127.0.0.1 --port {port} --save ''"),
+    ];
+    for (name, protocol, program, arguments) in brokers {
+        if succeeds(Command::new(program).arg("--version")) {
+            let line = format!("{limit} {program} {arguments}");
+            peers.push(broker(name, protocol, line));
+        } else {
+            missing.push(name.to_owned());
+        }
+    }
     if !missing.is_empty() {
         notes.push(format!("Peers that this machine lacks: {}.", missing.join(", ")));
     }
@@ -89,7 +108,19 @@ pub(crate) fn peers(
 
 fn candidate(name: &str, echo: Option<Vec<String>>, chat: Option<Vec<String>>) -> Candidate {
     let subject = Subject { id: name.to_owned(), name: name.to_owned(), kind: Kind::Peer };
-    Candidate { subject, echo: echo.map(Start::Words), broadcast: chat.map(Start::Words) }
+    Candidate {
+        subject,
+        echo: echo.map(Start::Words),
+        broadcast: chat.map(Start::Words),
+        protocol: Protocol::Lines,
+    }
+}
+
+/// A server that people take for fan-out instead of writing one. `line` starts it: it is not made to
+/// print where it listens, and is found by its port.
+fn broker(name: &str, protocol: Protocol, line: String) -> Candidate {
+    let broadcast = Some(Start::Line(line));
+    Candidate { broadcast, protocol, ..candidate(name, None, None) }
 }
 
 fn words(program: &Path, arguments: &[&str]) -> Vec<String> {

@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::process::Command;
 use std::str::FromStr;
 
+use load::Protocol;
+
 use crate::build::Binaries;
 use crate::results::{Kind, Mode, Subject};
 
@@ -16,6 +18,8 @@ pub(crate) struct Candidate {
     pub(crate) echo: Option<Start>,
     /// The same for broadcast.
     pub(crate) broadcast: Option<Start>,
+    /// What it speaks then.
+    pub(crate) protocol: Protocol,
 }
 
 /// How a server is started.
@@ -91,6 +95,7 @@ impl Candidate {
                     },
                     echo: Some(Start::Words(start("echo"))),
                     broadcast: has_modes.then(|| Start::Words(start("broadcast"))),
+                    protocol: Protocol::Lines,
                 })
             })
             .collect()
@@ -106,6 +111,7 @@ impl Candidate {
             subject: Subject { id: own.name.clone(), name: own.name.clone(), kind: Kind::Yours },
             echo: start(Mode::Echo, "echo"),
             broadcast: start(Mode::Broadcast, "broadcast"),
+            protocol: Protocol::Lines,
         }
     }
 

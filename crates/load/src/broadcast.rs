@@ -12,6 +12,7 @@ use crate::driver::{Counts, Driver, Workload};
 use crate::history::{Faults, History};
 use crate::line::{Codec, Line};
 use crate::pace::{Counted, Pace, Schedule};
+use crate::protocol::{Framing, Protocol};
 use crate::report::{Arrival, Error, Fault, Report, Tally, Unit, Verdict, latencies};
 use crate::watch::{Clock, Progress, Watcher};
 
@@ -28,6 +29,8 @@ pub struct Broadcast {
     pub clients: usize,
     /// How many of them send; at least 1.
     pub senders: usize,
+    /// How the lines travel.
+    pub protocol: Protocol,
     /// How long a line is in bytes, its `\n` included; at least [`Codec::SHORTEST`].
     pub line: usize,
     /// When the next line leaves.
@@ -114,7 +117,8 @@ impl Broadcast {
                 let hearers = driver.workload.hearers;
                 driver.workload.speak(0);
                 let moves = |room: &Room| room.hearers;
-                if driver.turn_until(phase, SPEAK_AGAIN, moves, |room| room.hearers == end - 1)? {
+                let is_heard = |room: &Room| room.hearers == room.hearers_of_one();
+                if driver.turn_until(phase, SPEAK_AGAIN, moves, is_heard)? {
                     break;
                 }
                 let moved = driver.workload.hearers > hearers;
@@ -205,8 +209,10 @@ struct Room {
     /// One buffer for all that is read.
     buffer: Vec<u8>,
     /// How the lines that count are written, and how those that tell who is in the room.
+    lines: Framing,
+    signals: Framing,
+    protocol: Protocol,
     codec: Codec,
-    signals: Codec,
     verify_one_in: usize,
     /// Whether lines that count are under way: what arrives is then not read for signals.
     is_open: bool,
@@ -293,6 +299,8 @@ impl Workload for Room {
                 Ok(true) => {
                     client.state = State::Open;
                     self.connected += 1;
+                    // Before the first word: whatever else it says waits behind that.
+                    client.unsent.extend_from_slice(self.lines.hello.as_bytes());
                 }
                 Err(_) => return self.close(index),
             }
@@ -344,7 +352,7 @@ impl Workload for Room {
     }
 
     fn counts(&self) -> Counts {
-        Counts { sent: self.sent, received: self.bytes / self.codec.length() as u64 }
+        Counts { sent: self.sent, received: self.bytes / self.lines.length() as u64 }
     }
 
     fn latency(&mut self) -> &mut Histogram<u64> {
@@ -357,14 +365,17 @@ impl Room {
     const MOST_AT_ONCE: usize = 1024 * 1024;
 
     fn new(plan: &Broadcast) -> Self {
+        let codec = Codec::new(plan.seed, plan.line);
         Self {
             clock: Clock::start(),
             clients: Vec::with_capacity(plan.clients),
             connected: 0,
             closed: 0,
             buffer: vec![0; Self::MOST_AT_ONCE],
-            codec: Codec::new(plan.seed, plan.line),
-            signals: Codec::new(!plan.seed, plan.line),
+            lines: Framing::new(plan.protocol, codec),
+            signals: Framing::new(plan.protocol, Codec::new(!plan.seed, plan.line)),
+            protocol: plan.protocol,
+            codec,
             verify_one_in: plan.verify_one_in.clamp(1, (plan.clients / 2).max(1)),
             is_open: false,
             is_sending: false,
@@ -407,7 +418,8 @@ impl Room {
         for (index, client) in self.clients.iter_mut().enumerate() {
             client.received = 0;
             if index % self.verify_one_in == 0 {
-                client.history = Some(Box::new(History::new(self.codec, index as u32, clients)));
+                let history = History::new(self.protocol, self.codec, index as u32, clients);
+                client.history = Some(Box::new(history));
             }
         }
         if self.slow_reader.is_some() {
@@ -440,7 +452,7 @@ impl Room {
 
     /// How many clients hear what one says.
     fn hearers_of_one(&self) -> usize {
-        self.clients.len() - self.deaf - 1
+        self.clients.len() - self.deaf - usize::from(!self.lines.returns)
     }
 
     /// Reads all there is: as lines, as signals, or only as so many bytes.
@@ -504,15 +516,20 @@ impl Room {
         let mut rest = &bytes[..];
         while let Some(end) = memchr::memchr(b'\n', rest) {
             let (line, after) = rest.split_at(end + 1);
-            if let Some(signal) = self.signals.decode(line) {
+            if let Some(signal) = self.signals.read_bare(line) {
+                if after.len() < self.signals.end().len() {
+                    break; // what comes next would be taken for a part of the lines that count
+                }
                 let is_news = client.heard < self.wanted && signal.sequence >= self.wanted;
                 // That nobody may hear himself is a matter of the lines that count.
-                self.hearers += usize::from(is_news && signal.sender as usize != index);
+                let is_own = signal.sender as usize == index;
+                self.hearers += usize::from(is_news && (self.signals.returns || !is_own));
                 client.heard = client.heard.max(signal.sequence);
             }
             rest = after;
         }
-        if rest.len() < self.signals.length() {
+        // As long as that is no line that anybody waits for.
+        if rest.len() < 2 * self.signals.length() {
             client.partial = rest.to_vec();
         }
     }
@@ -521,9 +538,7 @@ impl Room {
     fn speak(&mut self, index: usize) {
         self.spoken += 1;
         let signal = Line { sender: index as u32, sequence: self.spoken, intended: 0 };
-        let mut bytes = vec![0; self.signals.length()];
-        self.signals.encode(&signal, &mut bytes);
-        self.clients[index].unsent.extend_from_slice(&bytes);
+        self.signals.write(&signal, &mut self.clients[index].unsent);
         self.flush(index);
     }
 
@@ -571,8 +586,7 @@ impl Room {
         let line = Line { sender: index as u32, sequence: client.sent, intended };
         client.sent += 1;
         self.sent += 1;
-        client.unsent.resize(self.codec.length(), 0);
-        self.codec.encode(&line, &mut client.unsent);
+        self.lines.write(&line, &mut client.unsent);
         self.flush(index);
         true
     }
@@ -607,15 +621,20 @@ impl Room {
 
     /// The bytes that one line becomes.
     fn bytes_per_line(&self) -> u64 {
-        (self.codec.length() * self.hearers_of_one().max(1)) as u64
+        (self.lines.length() * self.hearers_of_one().max(1)) as u64
+    }
+
+    /// How many lines a client should have received.
+    fn owed_to(&self, client: &Client) -> u64 {
+        if self.lines.returns { self.sent } else { self.sent - u64::from(client.sent) }
     }
 
     /// What the clients' totals lack.
     fn missing(&self) -> Missing {
-        let line = self.codec.length() as u64;
+        let line = self.lines.length() as u64;
         let mut missing = Missing::default();
         for client in self.clients.iter().filter(|client| !client.is_deaf) {
-            let owed = (self.sent - u64::from(client.sent)) * line;
+            let owed = self.owed_to(client) * line;
             let short = owed.saturating_sub(client.received).div_ceil(line);
             missing.lines += short;
             missing.clients += usize::from(short > 0);
@@ -672,16 +691,18 @@ impl Room {
 
     /// The verdict where nothing was short before the last signals.
     fn verdict_of_totals(&self, is_heard_by_all: bool) -> (Verdict, Option<String>) {
-        let line = self.codec.length() as u64;
+        let line = self.lines.length() as u64;
         let mut surplus = 0;
         let mut lost = u64::from(!is_heard_by_all);
         let clients = self.clients.iter().enumerate();
         for (index, client) in clients.filter(|(_, client)| !client.is_deaf) {
             // Both signals, or the other's only.
-            let signals = if index < 2 { 1 } else { 2 };
-            let owed = (self.sent - u64::from(client.sent) + signals) * line;
-            surplus += client.received.saturating_sub(owed).div_ceil(line);
-            lost += owed.saturating_sub(client.received).div_ceil(line);
+            let signals = if index < 2 && !self.lines.returns { 1 } else { 2 };
+            let owed = (self.owed_to(client) + signals) * line;
+            let aside = self.lines.aside.len() as u64;
+            let lines = if client.received == owed + aside { owed } else { client.received };
+            surplus += lines.saturating_sub(owed).div_ceil(line);
+            lost += owed.saturating_sub(lines).div_ceil(line);
         }
         let all = self.clients.len();
         let (fault, count) = if surplus > 0 {

@@ -1,15 +1,19 @@
 use std::fmt;
 
 use crate::line::{Codec, Line};
+use crate::protocol::{Framing, Protocol};
 use crate::{Fault, Tally};
 
-/// What one client should hear: every line of every other client, once, in its sender's order.
+/// What one client should hear: every line of every other client, once, in its sender's order; and
+/// its own, where the [`Protocol`] returns them.
 ///
 /// Memory: four bytes for each client in the room, and at most 4,096 gaps.
 #[derive(Debug)]
 pub struct History {
     me: u32,
-    codec: Codec,
+    framing: Framing,
+    /// Whether what the server may say besides lines has come.
+    had_aside: bool,
     /// The sequence number that is due next, for each sender.
     due: Vec<u32>,
     /// Lines that were skipped and may still come late.
@@ -48,10 +52,11 @@ impl History {
     const MOST_GAPS: usize = 4096;
 
     /// What client number `me` of `clients` hears from now on.
-    pub fn new(codec: Codec, me: u32, clients: usize) -> Self {
+    pub fn new(protocol: Protocol, codec: Codec, me: u32, clients: usize) -> Self {
         Self {
             me,
-            codec,
+            framing: Framing::new(protocol, codec),
+            had_aside: false,
             due: vec![0; clients],
             gaps: Vec::new(),
             faults: Faults::default(),
@@ -62,7 +67,7 @@ impl History {
 
     /// Takes what arrived, cut anywhere, and hands every good line to `heard`.
     pub fn push(&mut self, mut bytes: &[u8], mut heard: impl FnMut(&Line)) {
-        let length = self.codec.length();
+        let length = self.framing.length();
         if !self.partial.is_empty() {
             let missing = length - self.partial.len();
             let (start, rest) = bytes.split_at(missing.min(bytes.len()));
@@ -105,23 +110,29 @@ impl History {
         let mut faults = self.faults;
         faults.lost += self.gaps.iter().map(|gap| u64::from(gap.to - gap.from)).sum::<u64>();
         for (sender, (&sent, &due)) in sent.iter().zip(&self.due).enumerate() {
-            if sender != self.me as usize {
+            if self.framing.returns || sender != self.me as usize {
                 faults.lost += u64::from(sent.saturating_sub(due));
             }
         }
-        faults.corrupted += u64::from(!self.partial.is_empty());
+        let is_aside = !self.had_aside && self.partial == self.framing.aside.as_bytes();
+        faults.corrupted += u64::from(!self.partial.is_empty() && !is_aside);
         faults
     }
 
     /// Takes the line that `bytes` begin with, and says how many bytes it was.
     fn take(&mut self, bytes: &[u8], heard: &mut impl FnMut(&Line)) -> usize {
-        let line = &bytes[..self.codec.length()];
-        let good = if self.torn { None } else { self.codec.decode(line) };
+        let line = &bytes[..self.framing.length()];
+        let good = if self.torn { None } else { self.framing.read(line) };
         if let Some(good) = good.filter(|good| (good.sender as usize) < self.due.len()) {
             if self.note(&good) {
                 heard(&good);
             }
             return line.len();
+        }
+        let aside = self.framing.aside;
+        if !aside.is_empty() && !self.had_aside && line.starts_with(aside.as_bytes()) {
+            self.had_aside = true;
+            return aside.len();
         }
         // One wrong line counts once, however long it is.
         self.faults.corrupted += u64::from(!self.torn);
@@ -132,7 +143,7 @@ impl History {
 
     /// Whether `line` is the one that was due, or one that came after a gap.
     fn note(&mut self, line: &Line) -> bool {
-        if line.sender == self.me {
+        if line.sender == self.me && !self.framing.returns {
             self.faults.returned += 1;
             return false;
         }
@@ -233,7 +244,7 @@ mod tests {
     /// What the history makes of these lines, cut at random places.
     fn faults(lines: &[Vec<u8>]) -> Faults {
         let bytes = lines.concat();
-        let mut history = History::new(codec(), ME, 4);
+        let mut history = History::new(Protocol::Lines, codec(), ME, 4);
         let mut rest = &bytes[..];
         while !rest.is_empty() {
             let (chunk, after) = rest.split_at(fastrand::usize(1..=rest.len().min(100)));
@@ -253,7 +264,7 @@ mod tests {
     #[test]
     fn every_good_line_is_handed_on() {
         let mut heard = 0;
-        let mut history = History::new(codec(), ME, 4);
+        let mut history = History::new(Protocol::Lines, codec(), ME, 4);
         history.push(&lines().concat(), |line| heard += u32::from(line.intended == 77));
         assert_eq!(heard, 30);
         assert!(history.is_clean());
@@ -344,5 +355,44 @@ mod tests {
             lines.insert(9, extra);
             assert_eq!(faults(&lines), Faults { corrupted: 1, ..Faults::default() });
         }
+    }
+
+    #[test]
+    fn what_nats_says_between_two_lines_is_no_fault_wherever_it_is_cut() {
+        let lines: Vec<_> = (0..3)
+            .map(|sequence| {
+                let mut line = [0; 32];
+                codec().encode(&Line { sender: 0, sequence, intended: 0 }, &mut line);
+                format!("MSG room 1 32\r\n{}\r\n", str::from_utf8(&line).unwrap())
+            })
+            .collect();
+        let stream = [&lines[0], "PING\r\n", &lines[1], &lines[2]].concat();
+        for cut in 0..=stream.len() {
+            let mut history = History::new(Protocol::Nats, codec(), ME, 4);
+            let mut heard = 0;
+            for part in [&stream.as_bytes()[..cut], &stream.as_bytes()[cut..]] {
+                history.push(part, |_| heard += 1);
+            }
+            assert_eq!((heard, history.finish(&[3, 0, 0, 0])), (3, Faults::default()), "{cut}");
+        }
+        let mut history = History::new(Protocol::Nats, codec(), ME, 4);
+        history.push([&lines[0], "PING\r\n"].concat().as_bytes(), |_| ());
+        assert_eq!(history.finish(&[1, 0, 0, 0]), Faults::default(), "at the end");
+        history.push(b"PING\r\n", |_| ());
+        assert_eq!(history.finish(&[1, 0, 0, 0]).corrupted, 1, "twice");
+    }
+
+    #[test]
+    fn own_lines_are_owed_where_they_come_back() {
+        let mut line = [0; 32];
+        codec().encode(&Line { sender: ME, sequence: 0, intended: 0 }, &mut line);
+        let line = str::from_utf8(&line).unwrap();
+        let pushed = format!(">3\r\n$7\r\nmessage\r\n$4\r\nroom\r\n$32\r\n{line}\r\n");
+        let mut sent = [0; 4];
+        sent[ME as usize] = 1;
+        let mut history = History::new(Protocol::Redis, codec(), ME, 4);
+        assert_eq!(history.finish(&sent).lost, 1);
+        history.push(pushed.as_bytes(), |_| ());
+        assert_eq!(history.finish(&sent), Faults::default());
     }
 }

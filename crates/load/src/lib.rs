@@ -9,7 +9,8 @@
 //! Each ends with a [`Report`], and its [`Verdict`] comes first: a server that loses, repeats,
 //! reorders or changes a byte gets that for a result and no figures. Every byte of an echo is
 //! compared. Of a broadcast, a sample of the clients is verified line by line; the others' bytes are
-//! counted and thrown away in the kernel, and their totals must come out exactly.
+//! counted and thrown away in the kernel, and their totals must come out exactly. The lines are bare,
+//! or travel as another [`Protocol`] wants it.
 //!
 //! Nothing waits without a bound, but the bounds are on time *without progress*: a slow server is
 //! not a wrong one.
@@ -25,6 +26,7 @@ mod echo;
 mod history;
 mod line;
 mod pace;
+mod protocol;
 mod report;
 mod watch;
 
@@ -34,5 +36,6 @@ pub use echo::Echo;
 pub use history::{Faults, History};
 pub use line::{Codec, Line};
 pub use pace::Pace;
+pub use protocol::Protocol;
 pub use report::{Arrival, Error, Fault, Report, Slice, Tally, Unit, Verdict, Window};
 pub use watch::{Progress, Watcher};

@@ -1,7 +1,7 @@
 //! The generator against small servers that are wrong in one known way each, and against right
 //! ones: it must name the fault, and must not find any where there is none.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use load::{Broadcast, Echo, Error, Fault, Pace, Progress, Report, Verdict};
+use load::{Broadcast, Echo, Error, Fault, Pace, Progress, Protocol, Report, Verdict};
 
 #[test]
 fn a_right_echo_works() {
@@ -375,6 +375,7 @@ fn broadcast(
 fn broadcast_plan(clients: usize) -> Broadcast {
     Broadcast {
         clients,
+        protocol: Protocol::Lines,
         line: 32,
         senders: usize::MAX,
         pace: Pace::InFlight(16),
@@ -435,4 +436,58 @@ fn serve(handle: impl Fn(TcpStream, usize) + Send + Sync + 'static) -> SocketAdd
         }
     });
     address
+}
+
+#[test]
+fn a_room_of_nats_is_verified() {
+    let report = nats(|_| true);
+    assert_eq!(report.verdict, Verdict::Works, "{report:?}");
+    assert!(report.window.expect("it was measured").received > 0);
+    let report = nats(|number| number != 200);
+    assert_eq!(name(&report), Some(Fault::Lost), "{report:?}");
+}
+
+/// Ten clients of something that speaks as much NATS as they do. It relays those messages of which
+/// `is_relayed` is true, and asks in between whether everyone is still there.
+fn nats(is_relayed: impl Fn(u64) -> bool + Send + Sync + 'static) -> Report {
+    let room = Mutex::new((0, Vec::<TcpStream>::new()));
+    let server = serve(move |stream, _| {
+        let mut own = stream.try_clone().expect("the stream is open");
+        let mut input = BufReader::new(stream);
+        if own.write_all(b"INFO {\"version\":\"0\"}\r\n").is_err() {
+            return;
+        }
+        let mut line = String::new();
+        while input.read_line(&mut line).is_ok_and(|read| read > 0) {
+            let mut room = room.lock().unwrap_or_else(PoisonError::into_inner);
+            let (number, members) = &mut *room;
+            match line.split_whitespace().next() {
+                Some("SUB") => members.push(own.try_clone().expect("the stream is open")),
+                Some("PUB") => {
+                    let mut text = [0; 34];
+                    if input.read_exact(&mut text).is_err() {
+                        return;
+                    }
+                    *number += 1;
+                    let me = own.peer_addr().ok();
+                    for other in members.iter_mut().filter(|it| it.peer_addr().ok() != me) {
+                        let mut message = b"MSG room 1 32\r\n".to_vec();
+                        message.extend(text);
+                        // Who has left needs no answer.
+                        let _ = match is_relayed(*number) {
+                            true => other.write_all(&message),
+                            false => Ok(()),
+                        };
+                    }
+                    if *number == 50 {
+                        members.iter_mut().for_each(|it| drop(it.write_all(b"PING\r\n")));
+                    }
+                }
+                _ => {}
+            }
+            line.clear();
+        }
+    });
+    let plan = Broadcast { protocol: Protocol::Nats, ..broadcast_plan(10) };
+    plan.run(server, &mut |_| ControlFlow::Continue(())).expect("the generator works")
 }
