@@ -189,7 +189,7 @@ mod tests {
         prop_oneof![
             1 => Just(Step::Join),
             1 => any::<Index>().prop_map(Step::Leave),
-            4 => (any::<Index>(), vec(any::<u8>(), 1..9)).prop_map(|(who, line)| Step::Say(who, line)),
+            4 => (any::<Index>(), vec(any::<u8>(), 0..9)).prop_map(|(who, line)| Step::Say(who, line)),
             8 => (any::<Index>(), 0..40usize).prop_map(|(who, room)| Step::Write(who, room)),
             2 => Just(Step::Trim),
         ]

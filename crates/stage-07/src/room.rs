@@ -1,10 +1,12 @@
 //! The shared log among tasks: who hears what, and when to write.
 
+use std::io::{self, ErrorKind, IoSlice};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use log::debug;
 use shared_log::{Cursor, Position, SharedLog};
+use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
 use tokio::{task, time};
 
@@ -82,7 +84,24 @@ impl Room {
     }
     // ANCHOR_END: publish
 
-    /// The log, to write from.
+    /// Writes what a client is owed: all of it (true), or as much as the kernel takes for now.
+    pub fn write_owed(&self, stream: &TcpStream, cursor: &mut Cursor) -> io::Result<bool> {
+        let log = self.log();
+        loop {
+            let mut slices = [IoSlice::new(&[]); 16];
+            let owed = log.owed(cursor, &mut slices);
+            if owed.is_empty() {
+                return Ok(true);
+            }
+            match stream.try_write_vectored(owed) {
+                Ok(written) => cursor.advance(written),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The log as it is.
     pub fn log(&self) -> RwLockReadGuard<'_, SharedLog> {
         // A poisoned lock is as good as new: a task that panicked is one client's trouble, and
         // has left no line half appended.

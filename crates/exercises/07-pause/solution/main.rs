@@ -9,7 +9,7 @@
 
 mod room;
 
-use std::io::{self, ErrorKind, IoSlice};
+use std::io::{self, ErrorKind};
 use std::net::{self, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -19,13 +19,12 @@ use anyhow::Context;
 use kit::{Args, Backoff, Flag, Mode};
 use lines::LineDecoder;
 use log::{info, warn};
-use shared_log::{Cursor, Position, SharedLog};
+use shared_log::{Cursor, Position};
 use socket2::SockRef;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncWriteExt, Interest, Ready};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::{select, task, time};
+use tokio::{runtime, select, task, time};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -36,7 +35,7 @@ use crate::room::{Member, Room};
 const LISTEN_BACKLOG: i32 = 4096;
 /// How often a client may read in a turn of the runtime: the others' turn comes, however much it
 /// sends.
-const READS_PER_TURN: usize = 4;
+const READS_PER_TURN: u8 = 4;
 /// How many bytes one read takes at most.
 const BUFFER: usize = 16 * 1024;
 /// How long a stop waits for clients to take what they are owed.
@@ -117,12 +116,13 @@ async fn handle_client(
     server: Arc<Server>,
     mut stream: TcpStream,
     address: SocketAddr,
-    member: Member,
+    mut member: Member,
 ) {
     let left = match server.args.mode {
         Mode::Echo => server.echo(&mut stream).await,
-        Mode::Broadcast => server.hear(&stream, member).await,
+        Mode::Broadcast => server.hear(&stream, &mut member).await,
     };
+    drop(member);
     let reason = match left {
         Ok(()) if server.stop.is_cancelled() => "the server stops".to_owned(),
         Ok(()) => "end of input".to_owned(),
@@ -137,7 +137,7 @@ impl Server {
     async fn echo(&self, stream: &mut TcpStream) -> io::Result<()> {
         // Send each answer at once: it must not wait until the client has acknowledged the last.
         stream.set_nodelay(true)?;
-        for reads in 1_usize.. {
+        for reads in (1..=READS_PER_TURN).cycle() {
             let received = select! {
                 received = read(stream) => received?,
                 () = self.stop.cancelled() => break,
@@ -146,7 +146,7 @@ impl Server {
                 break;
             }
             stream.write_all(&received).await?;
-            if reads.is_multiple_of(READS_PER_TURN) {
+            if reads == READS_PER_TURN {
                 task::yield_now().await;
             }
         }
@@ -155,61 +155,60 @@ impl Server {
 
     /// Adds the client's lines to the log, for everyone else, and writes what others have added,
     /// until the client has nothing more to send, or the server stops, and nothing is owed.
-    async fn hear(&self, stream: &TcpStream, member: Member) -> io::Result<()> {
-        let Member { mut head, mut cursor } = member;
+    async fn hear(&self, stream: &TcpStream, member: &mut Member) -> io::Result<()> {
         let mut laggards = self.room.laggards();
         // It is one of them.
         let mut lagging = None;
         // Send each line at once: it must not wait until the client has acknowledged the last one.
         stream.set_nodelay(true)?;
+        let Member { head, cursor } = member;
         let mut decoder = LineDecoder::new(self.args.max_line);
-        let mut reads = 0_usize;
+        let mut reads = 0;
         // The kernel takes no more for now.
         let mut blocked = false;
-        // What the client is owed before its connection closes.
-        let mut leaving: Option<Position> = None;
-        while leaving.is_none_or(|end| cursor.position() < end) {
+        // Where what the client is owed ends, once that is known.
+        let mut end = Position::MAX;
+        while cursor.position() < end {
+            let stays = end == Position::MAX;
             // More in one turn could take clients that keep up over the limit.
             let grown = self.room.log().end() - *head.borrow();
             let paused = *laggards.borrow_and_update() > 0;
-            let may_read =
-                leaving.is_none() && !paused && grown <= self.args.max_backlog as u64 / 2;
+            let may_read = stays && !paused && grown <= self.args.max_backlog as u64 / 2;
             let may_write = select! {
-                received = read(stream), if may_read => {
-                    let received = received?;
-                    decoder.push(&received);
-                    while let Some(lines) = decoder.next_lines().map_err(io::Error::other)? {
-                        self.broadcast(lines, &mut cursor);
-                    }
-                    if received.is_empty() {
-                        if let Some(tail) = decoder.finish() {
-                            self.broadcast(&tail, &mut cursor);
+                ready = ready(stream, may_read, blocked) => {
+                    let ready = ready?;
+                    if ready.is_readable() && let Some(received) = try_read(stream)? {
+                        decoder.push(&received);
+                        while let Some(lines) = decoder.next_lines().map_err(io::Error::other)? {
+                            self.broadcast(lines, cursor);
                         }
-                        leaving = Some(self.room.log().end());
+                        if received.is_empty() {
+                            self.broadcast(&decoder.finish().unwrap_or_default(), cursor);
+                            end = self.room.log().end();
+                        }
+                        reads = (reads + 1) % READS_PER_TURN;
+                        if reads == 0 {
+                            task::yield_now().await;
+                        }
                     }
-                    reads += 1;
-                    if reads.is_multiple_of(READS_PER_TURN) {
-                        task::yield_now().await;
-                    }
-                    false
+                    ready.is_writable()
                 }
-                () = self.stop.cancelled(), if leaving.is_none() => {
-                    leaving = Some(self.room.log().end());
+                _ = head.changed() => !blocked,
+                () = self.stop.cancelled(), if stays => {
+                    end = self.room.log().end();
                     false
                 }
                 _ = laggards.changed() => false,
-                _ = head.changed() => !blocked,
-                _ = stream.writable(), if blocked => true,
             };
             if may_write {
-                blocked = match write_owed(&self.room.log(), stream, &mut cursor) {
+                blocked = match self.room.write_owed(stream, cursor) {
                     // Nobody reads there any more. What the client has said before is still to be
                     // read, and then the end.
-                    Err(_) if leaving.is_none() => true,
+                    Err(_) if stays => true,
                     written => !written?,
                 };
             }
-            if blocked && self.room.log().lag(&cursor) > self.args.max_backlog {
+            if blocked && self.room.log().lag(cursor) > self.args.max_backlog {
                 lagging.get_or_insert_with(|| self.room.lagging());
             } else {
                 lagging = None;
@@ -220,19 +219,19 @@ impl Server {
 
     /// Owes the lines to everyone else; their tasks write them.
     fn broadcast(&self, lines: &[u8], sender: &mut Cursor) {
-        let said = self.before_end(lines);
+        let said = if self.args.client_may_end { before_end(lines) } else { lines };
         self.room.append(said, sender);
         if said.len() < lines.len() {
             self.stop.cancel();
         }
     }
+}
 
-    /// The lines before `END`, if a client may say that; else all of them.
-    fn before_end<'a>(&self, lines: &'a [u8]) -> &'a [u8] {
-        let is_end = |line: &[u8]| self.args.client_may_end && line.trim_ascii_end() == b"END";
-        let said = lines.split_inclusive(|&byte| byte == b'\n').take_while(|line| !is_end(line));
-        &lines[..said.map(<[u8]>::len).sum()]
-    }
+/// The lines before `END`.
+fn before_end(lines: &[u8]) -> &[u8] {
+    let said = lines.split_inclusive(|&byte| byte == b'\n');
+    let said = said.take_while(|line| line.trim_ascii_end() != b"END");
+    &lines[..said.map(<[u8]>::len).sum()]
 }
 
 /// Ends our side of the connection. What the client still sends is read and dropped for a while: to
@@ -246,35 +245,37 @@ async fn close(mut stream: TcpStream) {
     }
 }
 
-/// Waits until something has arrived and reads it; nothing at the end of input. The buffer is made
-/// when there is something to put in it: idle clients hold none.
+/// Waits until something has arrived and reads it; nothing at the end of input.
 async fn read(stream: &TcpStream) -> io::Result<Vec<u8>> {
     loop {
         stream.readable().await?;
-        let mut received = Vec::with_capacity(BUFFER);
-        match stream.try_read_buf(&mut received) {
-            // A reset is told once, and the write to the client may have been told: that is no end.
-            Ok(0) => return stream.peer_addr().map(|_| received),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            read => return read.map(|_| received),
+        if let Some(received) = try_read(stream)? {
+            return Ok(received);
         }
     }
 }
 
-/// Writes what a client is owed: all of it (true), or as much as the kernel takes for now.
-fn write_owed(log: &SharedLog, stream: &TcpStream, cursor: &mut Cursor) -> io::Result<bool> {
-    loop {
-        let mut slices = [IoSlice::new(&[]); 16];
-        let owed = log.owed(cursor, &mut slices);
-        if owed.is_empty() {
-            return Ok(true);
-        }
-        match stream.try_write_vectored(owed) {
-            Ok(written) => cursor.advance(written),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
-            Err(error) => return Err(error),
-        }
+/// Reads what has arrived, if anything has. The buffer is made when there is something to put in
+/// it: idle clients hold none.
+fn try_read(stream: &TcpStream) -> io::Result<Option<Vec<u8>>> {
+    let mut received = Vec::with_capacity(BUFFER);
+    match stream.try_read_buf(&mut received) {
+        // A reset is told once, and the write to the client may have been told: that is no end.
+        Ok(0) => stream.peer_addr().map(|_| Some(received)),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+        read => read.map(|_| Some(received)),
     }
+}
+
+/// Waits until the kernel has something to read or room to write, whichever is asked for.
+async fn ready(stream: &TcpStream, to_read: bool, to_write: bool) -> io::Result<Ready> {
+    let interest = match (to_read, to_write) {
+        (true, true) => Interest::READABLE | Interest::WRITABLE,
+        (true, false) => Interest::READABLE,
+        (false, true) => Interest::WRITABLE,
+        (false, false) => std::future::pending().await,
+    };
+    stream.ready(interest).await
 }
 
 async fn next_signal([interrupt, terminate]: &mut [Signal; 2]) {
