@@ -196,7 +196,16 @@ impl From<StartError> for Box<Problem> {
         Box::new(Problem::Failed(Failure {
             requirement: Some("the server starts".to_owned()),
             expected: "that it listens".to_owned(),
-            actual: error.to_string(),
+            // What it said on stderr is in the scene.
+            actual: match &error {
+                StartError::Ended(output) if output.stdout.is_empty() => {
+                    format!("it ended without listening: {}", output.status)
+                }
+                StartError::Silent { .. } => {
+                    format!("it printed no line for {:?}", harness::patience())
+                }
+                error => error.to_string(),
+            },
             signature: None,
             kind: Symptom::NoStart,
             scene: error.scene(),

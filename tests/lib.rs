@@ -38,7 +38,7 @@ mod trials;
 mod verdict;
 
 pub use bench::Bench;
-pub use examine::{Examined, examine};
+pub use examine::{Examined, examine, examine_within};
 pub use finding::{Failure, Finding, Outcome, Problem, Require, ensure, passed};
 pub use subject::{Mode, Profile, ProfileError, Subject, Target};
 pub use symptom::Symptom;

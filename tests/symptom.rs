@@ -122,7 +122,7 @@ impl fmt::Display for Symptom {
                 "Nothing came. The server is not proved to be asleep for good: it waits for a \
                  time, or for itself."
             }
-            Self::Endless => "It went on and on, and was stopped in the end.",
+            Self::Endless => "It was not done in time: it is far too slow, or goes on for ever.",
             Self::Other => "Something came out that should not.",
         })
     }

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use conformance::{Case, Examined, Failure, Profile, Subject, Symptom, Verdict, examine};
+use conformance::{Case, Examined, Failure, Profile, Subject, Symptom, Verdict, examine_within};
 
 use crate::Exercise;
 use crate::find::covers;
@@ -18,6 +18,14 @@ pub struct Judge {
     /// What holds for all others: what the base does.
     others: Profile,
     seed: u64,
+}
+
+/// How far a check has got.
+pub enum Step<'a> {
+    /// This case begins.
+    Begins(&'static Case),
+    /// This is what came of one.
+    Ends(&'a Judged),
 }
 
 /// What a case says about a program.
@@ -75,12 +83,13 @@ impl Judge {
     }
 
     /// Runs the cases that have to turn, up to the first that does not. If all do, runs the others.
-    /// `tell` is told when a case is done.
-    pub fn check(&self, tell: impl Fn(&Judged) + Sync) -> Report {
+    /// `tell` is told when a case begins, and when it ends.
+    pub fn check(&self, tell: impl Fn(Step<'_>) + Sync) -> Report {
         let mut report = Report { turned: Vec::new(), others: Vec::new() };
         for case in self.cases(true) {
+            tell(Step::Begins(case));
             let judged = self.run(case);
-            tell(&judged);
+            tell(Step::Ends(&judged));
             let turned = judged.is_good();
             report.turned.push(judged);
             if !turned {
@@ -105,12 +114,14 @@ impl Judge {
         cases
     }
 
-    /// Runs one case.
+    /// Runs one case. A learner does not wait as long as a test may: where all is well, no case
+    /// takes a tenth of this.
     pub fn run(&self, case: &'static Case) -> Judged {
         let turns = self.exercise.mark.turns(case.id);
         let profile = if turns { &self.turned } else { &self.others };
         let subject = Subject { profile: profile.clone(), ..self.subject.clone() };
-        let Examined { verdict, symptom, .. } = examine(case, &subject, self.seed);
+        let deadline = harness::patience() * if case.heavy { 60 } else { 3 };
+        let Examined { verdict, symptom, .. } = examine_within(deadline, case, &subject, self.seed);
         let symptom =
             symptom.filter(|_| matches!(verdict, Verdict::Fail(_) | Verdict::Unexpected(..)));
         let before = self.exercise.mark.before(case.id).or(self.exercise.base.designed(case.id));
@@ -119,15 +130,16 @@ impl Judge {
 
     /// Several at a time, except those that measure. What goes wrong is run again alone: only then
     /// is it known what it looks like.
-    fn run_others(&self, tell: impl Fn(&Judged) + Sync) -> Vec<Judged> {
+    fn run_others(&self, tell: impl Fn(Step<'_>) + Sync) -> Vec<Judged> {
         const AT_A_TIME: usize = 4;
         let (alone, together): (Vec<_>, Vec<_>) =
             self.cases(false).into_iter().partition(|case| case.alone);
         let waiting = Mutex::new(VecDeque::from(together));
         let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         let run = |case| {
+            tell(Step::Begins(case));
             let judged = self.run(case);
-            tell(&judged);
+            tell(Step::Ends(&judged));
             judged
         };
         let work = || std::iter::from_fn(next).map(run);

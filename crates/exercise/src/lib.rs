@@ -23,7 +23,7 @@ mod words;
 
 pub use build::{Built, Part, build};
 pub use find::{Beginning, Exercise, Mark, Unknown, find, find_all};
-pub use judge::{Judge, Judged, Report, Standing};
+pub use judge::{Judge, Judged, Report, Standing, Step};
 pub use progress::{Progress, Record};
 pub use reset::reset;
 pub use words::narrow;

@@ -1,6 +1,7 @@
 //! What a learner is told.
 
-use conformance::Verdict;
+use conformance::{Failure, Symptom, Verdict};
+use harness::Scene;
 
 use crate::{Beginning, Exercise, Judged, Report};
 
@@ -39,7 +40,9 @@ impl Report {
 }
 
 fn row(word: &str, judged: &Judged) -> String {
-    format!("  {word:7}  {}  {}\n", judged.case.id, judged.case.title)
+    let (start, hanging) = (format!("  {word:7}  {}  ", judged.case.id), " ".repeat(11));
+    let options = textwrap::Options::new(COLUMNS).subsequent_indent(&hanging);
+    textwrap::fill(&format!("{start}{}", judged.case.title), options) + "\n"
 }
 
 /// What is wrong with the first case that is not as it should be.
@@ -68,25 +71,84 @@ fn explain(judged: &Judged, exercise: &Exercise) -> String {
     if *unstable {
         text += "It went wrong once and then right: a race, or an overloaded machine. ";
     }
-    text += &symptom.map_or(String::new(), |symptom| symptom.to_string());
-    let mut text = textwrap::fill(&text, COLUMNS);
-    text += &format!("\n\n  why it matters   {}\n", indent(case.why));
-    let requirement = failure.requirement.as_deref().unwrap_or(case.title);
-    text += &format!("  what must hold   {}\n", indent(requirement));
-    text += &format!("  what should be   {}\n", indent(&failure.expected));
+    // That something else came is said below, in the case's own words.
+    let symptom_in_words = symptom.filter(|it| *it != Symptom::Other);
+    text += &symptom_in_words.map_or(String::new(), |symptom| symptom.to_string());
+    let mut text = textwrap::fill(text.trim_end(), COLUMNS);
+    text += if text.is_empty() { "" } else { "\n\n" };
+    text += &format!("  why it matters   {}\n", indent(case.why));
+    // Without one it is the case's title, which stands above.
+    if let Some(requirement) = &failure.requirement {
+        text += &format!("  what must hold   {}\n", indent(requirement));
+    }
+    text += &format!("  what should be   {}\n", indent(&what_should_be(failure)));
     text += &format!("  what was         {}\n", indent(&failure.actual));
     if let Some(exit) = failure.scene.exit {
         text += &format!("  how it ended     {exit}\n");
     }
-    let log = &failure.scene.stderr;
+    if matches!(symptom, Some(Symptom::Endless | Symptom::Silence | Symptom::Spin(_))) {
+        text += &format!("  what it did      {}\n", indent(&what_it_did(&failure.scene)));
+    }
+    let log = last_words(&failure.scene.stderr);
     if !log.is_empty() {
-        let last: Vec<_> = log[log.len().saturating_sub(LOG_LINES)..]
-            .iter()
-            .map(|line| line.escape_debug().to_string())
-            .collect();
-        text += &format!("  its last words   {}\n", indent(&last.join("\n")));
+        text += &format!("  its last words   {}\n", indent(&log.join("\n")));
     }
     text.trim_end().to_owned()
+}
+
+/// What was waited for. Where the bytes that came are shown beside those that should have, not
+/// these again, which may be noise.
+fn what_should_be(failure: &Failure) -> String {
+    let expected = &failure.expected;
+    let whole = match failure.kind {
+        Symptom::WrongBytes => expected.split_once(" bytes, ").map(|(whole, _)| whole),
+        _ => None,
+    };
+    whole.map_or_else(|| expected.clone(), |whole| format!("{whole} bytes"))
+}
+
+/// The end of the server's log, without the backtraces of panics.
+fn last_words(log: &[String]) -> Vec<String> {
+    let mut in_trace = false;
+    let is_word = |line: &&str| {
+        let (begins, ends) = (*line == "stack backtrace:", line.starts_with("note: "));
+        let is_trace = in_trace || begins || ends;
+        in_trace = (in_trace || begins) && !ends;
+        !is_trace && !line.is_empty()
+    };
+    let mut lines = folded(log.iter().map(String::as_str).filter(is_word));
+    lines.drain(..lines.len().saturating_sub(LOG_LINES));
+    lines
+}
+
+/// What the server's threads were doing, and how much processor time it has used.
+fn what_it_did(scene: &Scene) -> String {
+    // Each line begins with the thread's id and name, up to a colon.
+    let doing = scene.threads.iter().map(|line| line.split_once(": ").map_or("", |it| it.1));
+    let mut doing: Vec<_> = doing.collect();
+    doing.sort_unstable();
+    let mut lines = folded(doing.into_iter());
+    lines.truncate(LOG_LINES);
+    lines.extend(
+        scene.load.map(|load| format!("{:.0} % of a core, since it was started", load * 100.0)),
+    );
+    lines.join("\n")
+}
+
+/// A line without anything that a terminal obeys.
+fn printable(line: &str) -> String {
+    let escape = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
+    line.chars().map(escape).collect()
+}
+
+/// Lines that a terminal may show; the same one several times in a row is one.
+fn folded<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let lines: Vec<_> = lines.collect();
+    let fold = |same: &[&str]| match same {
+        [line] => printable(line),
+        same => format!("{} ({} times)", printable(same[0]), same.len()),
+    };
+    lines.chunk_by(|a, b| a == b).map(fold).collect()
 }
 
 /// How wide the text is at most.
@@ -96,11 +158,13 @@ const LOG_LINES: usize = 6;
 
 /// Further lines stand under the first, 19 columns from the left.
 fn indent(text: &str) -> String {
-    const WIDTH: usize = COLUMNS - 19;
+    // A path keeps its hyphens.
+    let options =
+        textwrap::Options::new(COLUMNS - 19).word_splitter(textwrap::WordSplitter::NoHyphenation);
     let wrap = |line: &str| match line.starts_with(' ') {
         // A drawing: it stays as it is.
         true => vec![line.to_owned()],
-        false => textwrap::wrap(line, WIDTH).into_iter().map(Into::into).collect(),
+        false => textwrap::wrap(line, &options).into_iter().map(Into::into).collect(),
     };
     text.lines().flat_map(wrap).collect::<Vec<_>>().join("\n                   ")
 }
@@ -148,6 +212,124 @@ mod tests {
         let narrow = narrow(&text);
         assert!(narrow.lines().all(|line| line.len() <= COLUMNS || line == code), "{narrow}");
         assert!(narrow.contains("a b\n\n- one more\n- two\n\n    xxx"), "{narrow}");
+    }
+
+    /// What a learner reads of a first case that fails like this.
+    fn told(symptom: Symptom, expected: &str, actual: &str, scene: Scene) -> String {
+        let exercise = Exercise {
+            name: "05-accept".to_owned(),
+            title: "Sleep in accept only while there is nobody to serve".to_owned(),
+            directory: "crates/exercises/05-accept".into(),
+            mark: toml::from_str("base = 'stage-05'\nlevel = 2\nturns = ['conc/03']").unwrap(),
+            base: toml::from_str("modes = ['echo']").unwrap(),
+        };
+        let failure = Failure {
+            requirement: None,
+            expected: expected.to_owned(),
+            actual: actual.to_owned(),
+            signature: None,
+            kind: symptom,
+            scene,
+        };
+        let case = exercise.all_cases().find(|case| case.id == "conc/03").unwrap();
+        let judged = Judged {
+            case,
+            turns: true,
+            before: None,
+            verdict: Verdict::Fail(failure),
+            symptom: Some(symptom),
+            unstable: false,
+        };
+        let report = Report { turned: vec![judged], others: Vec::new() };
+        let text = report.explain(&exercise);
+        assert!(text.lines().all(|line| line.len() <= COLUMNS), "{text}");
+        text
+    }
+
+    #[test]
+    fn what_took_too_long_is_told_with_what_the_server_did() {
+        let scene = Scene {
+            threads: vec!["thread 7 (main): asleep in nanosleep".to_owned()],
+            stderr: vec!["cannot accept: try again".to_owned(); 30],
+            load: Some(0.02),
+            exit: None,
+        };
+        let actual = "not there yet after 30s, when the case was ended";
+        let told = told(Symptom::Endless, "a: 6 bytes, \"hello\\n\"", actual, scene);
+        let expected = r#"05-accept  Sleep in accept only while there is nobody to serve
+
+  NOT YET  conc/03  an echo needs nobody else
+
+It was not done in time: it is far too slow, or goes on for ever.
+
+  why it matters   A client's answer must depend on nobody else. A loop that
+                   sleeps in `accept` between its clients serves them only when
+                   somebody new comes: that is the flaw of stage 05.
+  what should be   a: 6 bytes, "hello\n"
+  what was         not there yet after 30s, when the case was ended
+  what it did      asleep in nanosleep
+                   2 % of a core, since it was started
+  its last words   cannot accept: try again (30 times)"#;
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn crash_spin_hang_and_wrong_bytes_are_told_apart() {
+        let told = |symptom, actual| told(symptom, "a: 6 bytes, \"x\"", actual, Scene::default());
+        let crash = told(Symptom::Crash, "the connection was reset (RST)");
+        assert!(crash.contains("\n\nThe server crashed, or one of its threads did.\n\n"));
+        let spin = told(Symptom::Spin(97), "nothing came for 10s");
+        assert!(spin.contains("\n\nThe server spins: it used 97 % of a core"));
+        let hang = told(Symptom::Hang, "the server is stuck: asleep in accept");
+        assert!(hang.contains("\n\nThe server hangs: all its threads sleep"));
+        let wrong = told(Symptom::WrongBytes, "byte 0 is another one\n  expected  x\n  ...");
+        assert!(wrong.contains("\n\nWrong bytes came; the first of them stands above the ^."));
+        assert!(wrong.contains("\n  what should be   a: 6 bytes\n"));
+        let other = told(Symptom::Other, "no number");
+        assert!(other.contains("nobody else\n\n  why it matters"));
+    }
+
+    #[test]
+    fn of_a_panic_the_words_are_shown_and_not_the_backtrace() {
+        let log = [
+            "connection from 127.0.0.1:1",
+            "",
+            "thread 'main' (7) panicked at src/main.rs:5:9:",
+            "not yet implemented",
+            "stack backtrace:",
+            "   0: __rustc::rust_begin_unwind",
+            "note: Some details are omitted",
+            "",
+            "thread 'main' (7) panicked at src/main.rs:5:9:",
+            "too",
+            "note: run with `RUST_BACKTRACE=1`",
+        ];
+        let log = log.map(str::to_owned);
+        let told = [0, 2, 3, 8, 9].map(|line| log[line].as_str());
+        assert_eq!(last_words(&log), told);
+    }
+
+    #[test]
+    fn a_line_that_comes_again_and_again_is_shown_once() {
+        let log = [["one"; 3].as_slice(), &["two"], &["one"; 2]].concat().into_iter();
+        assert_eq!(folded(log), ["one (3 times)", "two", "one (2 times)"]);
+        assert_eq!(printable("'\u{1b}[2J'"), "'\\u{1b}[2J'");
+    }
+
+    #[test]
+    fn what_it_did_tells_the_threads_and_their_processor_time() {
+        let thread = |id: u32, doing: &str| format!("thread {id} (main): {doing}");
+        let scene = Scene {
+            threads: vec![
+                thread(1, "asleep in futex"),
+                thread(2, "running"),
+                thread(3, "asleep in futex"),
+            ],
+            load: Some(0.97),
+            ..Scene::default()
+        };
+        let told = "asleep in futex (2 times)\nrunning\n97 % of a core, since it was started";
+        assert_eq!(what_it_did(&scene), told);
     }
 
     #[test]

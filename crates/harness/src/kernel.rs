@@ -59,7 +59,9 @@ pub enum Call {
         /// Whether a time-out will wake it.
         timed: bool,
     },
-    /// Any other call by its number; a timed sleep is one of them.
+    /// Waits for a time to pass.
+    Sleep,
+    /// Any other call by its number.
     Other(i64),
 }
 
@@ -104,7 +106,7 @@ impl Call {
         match self {
             Self::Accept(_) | Self::Recv(_) | Self::Send(_) => true,
             Self::Poll { timed } | Self::Futex { timed } => !timed,
-            Self::Other(_) => false,
+            Self::Sleep | Self::Other(_) => false,
         }
     }
 
@@ -112,7 +114,7 @@ impl Call {
     pub fn fd(&self) -> Option<i32> {
         match *self {
             Self::Accept(fd) | Self::Recv(fd) | Self::Send(fd) => Some(fd),
-            Self::Poll { .. } | Self::Futex { .. } | Self::Other(_) => None,
+            Self::Poll { .. } | Self::Futex { .. } | Self::Sleep | Self::Other(_) => None,
         }
     }
 }
@@ -128,6 +130,7 @@ impl fmt::Display for Call {
             Self::Poll { timed: true } => f.write_str("poll with a time-out"),
             Self::Futex { timed: false } => f.write_str("futex"),
             Self::Futex { timed: true } => f.write_str("futex with a time-out"),
+            Self::Sleep => f.write_str("nanosleep"),
             Self::Other(number) => write!(f, "system call {number}"),
         }
     }

@@ -93,8 +93,10 @@ impl fmt::Display for Stuck {
         if self.unread.len() > 5 {
             write!(f, "; and {} more", self.unread.len() - 5)?;
         }
-        if self.not_accepted > 0 {
-            write!(f, "; {} connections not accepted", self.not_accepted)?;
+        match self.not_accepted {
+            0 => {}
+            1 => f.write_str("; 1 connection not accepted")?,
+            several => write!(f, "; {several} connections not accepted")?,
         }
         Ok(())
     }

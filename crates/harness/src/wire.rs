@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::server::Process;
+use crate::trouble::Scene;
 
 /// One thing that happened between a server and its clients.
 #[derive(Clone, Debug)]
@@ -60,8 +61,9 @@ impl Kind {
 pub struct Observed {
     /// The events of each server, in the order in which the servers were started.
     pub logs: Vec<Log>,
-    /// Whether the work took too long, so that its servers were killed.
-    pub overdue: bool,
+    /// Where the work took too long, so that its servers were killed: what the last one that it had
+    /// started was doing just before.
+    pub overdue: Option<Scene>,
 }
 
 /// The events of one server: the first and the last, if there are too many.
@@ -87,14 +89,18 @@ pub fn observe<T>(deadline: Duration, work: impl FnOnce() -> T) -> (T, Observed)
             move || {
                 let is_over =
                     |patience| on_done.recv_timeout(patience) != Err(RecvTimeoutError::Timeout);
-                let overdue = !is_over(deadline);
-                let mut over = !overdue;
-                while !over {
+                if is_over(deadline) {
+                    return None;
+                }
+                let last = lock(servers).last().map(Arc::clone);
+                let scene = last.map_or_else(Scene::default, |server| server.scene());
+                loop {
                     lock(servers).iter().for_each(|server| server.kill());
                     // It may start another one.
-                    over = is_over(Duration::from_millis(100));
+                    if is_over(Duration::from_millis(100)) {
+                        return Some(scene);
+                    }
                 }
-                overdue
             }
         });
         // A panic drops it, too, and so ends the guard.

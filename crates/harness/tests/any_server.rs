@@ -123,7 +123,8 @@ fn work_that_takes_too_long_loses_its_servers() {
         server.wait_exit().unwrap()
     };
     let (status, observed) = harness::observe(Duration::from_millis(50), work);
-    assert!(observed.overdue && !status.success());
+    let scene = observed.overdue.unwrap();
+    assert!(scene.exit.is_none() && !status.success());
     assert_eq!(observed.logs.len(), 1);
 }
 

@@ -4,11 +4,11 @@ use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use exercise::grades::{Grade, Grades};
-use exercise::{Built, Exercise, Judge, Part, Report, Standing};
+use exercise::{Built, Exercise, Judge, Part, Report, Standing, Step};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Course, print};
@@ -19,7 +19,7 @@ const DOES_NOT_COMPILE: u8 = 4;
 
 /// Checks one exercise, and says what came out.
 pub(super) fn check(course: &mut Course, exercise: &Exercise) -> anyhow::Result<ExitCode> {
-    let report = run(course, exercise)?;
+    let report = run(course, exercise, Tell::Cases)?;
     print(&words(course, exercise, report.as_ref()));
     Ok(match report.as_ref().map(Report::standing) {
         Some(Standing::Solved) => ExitCode::SUCCESS,
@@ -46,7 +46,7 @@ pub(super) fn check_all(
     let mut grades = Grades::default();
     for exercise in course.exercises.clone() {
         let begin = Instant::now();
-        let report = run(course, &exercise)?;
+        let report = run(course, &exercise, Tell::Nothing)?;
         let word = match report.as_ref().map(Report::standing) {
             Some(Standing::Solved) => "solved",
             Some(Standing::NotYet) => "not yet",
@@ -66,9 +66,21 @@ pub(super) fn check_all(
     Ok(if solved == all { ExitCode::SUCCESS } else { NOT_SOLVED.into() })
 }
 
+/// What is told of a check while it runs where there is no terminal, which has a bar.
+#[derive(Clone, Copy)]
+pub(super) enum Tell {
+    /// Each case that begins.
+    Cases,
+    Nothing,
+}
+
 /// Builds and judges an exercise, and notes whether it is solved; no report where it does not
 /// compile, which the compiler has said on stderr.
-pub(super) fn run(course: &mut Course, exercise: &Exercise) -> anyhow::Result<Option<Report>> {
+pub(super) fn run(
+    course: &mut Course,
+    exercise: &Exercise,
+    tell: Tell,
+) -> anyhow::Result<Option<Report>> {
     let Built::Programs(mut programs) = exercise::build(&course.root, &[(exercise, Part::Work)])?
     else {
         return Ok(None);
@@ -76,9 +88,13 @@ pub(super) fn run(course: &mut Course, exercise: &Exercise) -> anyhow::Result<Op
     let program = programs.remove(&exercise.package()).context("cargo names no program")?;
     let judge = Judge::new(exercise, program, fastrand::u64(..1_000_000));
     let bar = progress_bar(judge.cases(true).len() + judge.cases(false).len())?;
-    let report = judge.check(|judged| {
-        bar.inc(1);
-        bar.set_message(judged.case.id);
+    let report = judge.check(|step| match step {
+        Step::Begins(case) if bar.is_hidden() => match tell {
+            Tell::Cases => anstream::eprintln!("checking {}  {}", case.id, case.title),
+            Tell::Nothing => {}
+        },
+        Step::Begins(case) => bar.set_message(case.id),
+        Step::Ends(_) => bar.inc(1),
     });
     bar.finish_and_clear();
     let standing = report.standing();
@@ -123,8 +139,10 @@ pub(super) fn does_not_compile(exercise: &Exercise) -> String {
     )
 }
 
-/// On a terminal only.
+/// On a terminal only. It shows that time passes, and which case that is for.
 fn progress_bar(cases: usize) -> anyhow::Result<ProgressBar> {
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} cases  {msg}")?;
-    Ok(ProgressBar::new(cases as u64).with_style(style))
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} cases  {elapsed:>3}  {msg}")?;
+    let bar = ProgressBar::new(cases as u64).with_style(style);
+    bar.enable_steady_tick(Duration::from_millis(500));
+    Ok(bar)
 }

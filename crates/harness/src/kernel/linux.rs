@@ -210,6 +210,7 @@ fn call(number: i64, arguments: [u64; 6]) -> Call {
         libc::SYS_ppoll => Call::Poll { timed: pointer(2) },
         libc::SYS_pselect6 => Call::Poll { timed: pointer(4) },
         libc::SYS_futex => Call::Futex { timed: pointer(3) },
+        libc::SYS_nanosleep | libc::SYS_clock_nanosleep => Call::Sleep,
         // Calls that newer architectures do without.
         #[cfg(target_arch = "x86_64")]
         libc::SYS_epoll_wait => Call::Poll { timed: int(3) >= 0 },
@@ -254,7 +255,8 @@ mod tests {
         assert_eq!(parse(&format!("288 0x3 0x7f93 0x7f93 0x80000 {tail}")), Call::Accept(3));
         assert_eq!(parse(&format!("45 0x4 0x7f93 0x1000 0x0 {tail}")), Call::Recv(4));
         assert_eq!(parse(&format!("44 0x5 0x7f93 0x1000 0x4000 {tail}")), Call::Send(5));
-        assert_eq!(parse(&format!("35 0x7f93 0x0 0x0 0x0 {tail}")), Call::Other(35));
+        assert_eq!(parse(&format!("35 0x7f93 0x0 0x0 0x0 {tail}")), Call::Sleep);
+        assert_eq!(parse(&format!("61 0x7f93 0x0 0x0 0x0 {tail}")), Call::Other(61));
     }
 
     #[test]
