@@ -2,8 +2,8 @@
 //!
 //! Each file under `book/src/generated` is one step, to be included as a whole, or part by part
 //! through its anchors. 01→02→03 differ by so few lines that the whole file is one part. From 05
-//! to 06 only some functions stay comparable; each of these is a part. The other steps change
-//! the model: there the prose shows both versions.
+//! to 06 only some functions stay comparable; each of these is a part, as is what 05 has kept of
+//! 01. The other steps change the model: there the prose shows both versions.
 
 use std::path::Path;
 use std::{fs, io};
@@ -11,6 +11,7 @@ use std::{fs, io};
 use similar::{ChangeTag, DiffOp, DiffTag, TextDiff};
 
 use crate::sources::is_mark;
+use crate::styled;
 
 /// One step of the ladder.
 struct Step {
@@ -43,6 +44,15 @@ const STEPS: &[Step] = &[
             old: "stage-02/src/main.rs",
             new: "stage-03/src/main.rs",
             function: None,
+        }],
+    },
+    Step {
+        name: "diff-01-05.md",
+        parts: &[Part {
+            anchor: "echo",
+            old: "stage-01/src/main.rs",
+            new: "stage-05/src/main.rs",
+            function: Some("echo"),
         }],
     },
     Step {
@@ -85,7 +95,8 @@ impl Step {
             };
             let diff = unified(&read(old)?, &read(new)?);
             text += &format!(
-                "\n<!-- ANCHOR: {anchor} -->\n```diff\n{diff}```\n<!-- ANCHOR_END: {anchor} -->\n"
+                "\n<!-- ANCHOR: {anchor} -->\n{}\n```diff\n{diff}```\n<!-- ANCHOR_END: {anchor} -->\n",
+                styled::caption(&format!("from crates/{old} to crates/{new}"))
             );
         }
         Ok(text)

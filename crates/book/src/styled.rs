@@ -1,15 +1,35 @@
 //! What a page looks like beyond Markdown: the parts of a transcript's lines are marked, so that a
-//! style sheet can tell them apart; a method stands at the left margin as a function does; and a
-//! case's name leads to what is said of it.
+//! style sheet can tell them apart; a listing says which file it is from, and a method stands at the
+//! left margin there as a function does; and a case's name leads to what is said of it.
 
 use std::fmt::Write;
 use std::ops::Range;
+use std::path::Path;
 
 use crate::markdown::{self, Block};
+use crate::sources;
 use crate::transcript::{Parts, Sign};
 
 /// How many colours there are for clients; the next one gets the first again.
 const COLOURS: usize = 4;
+
+/// The page, with a caption over each listing, before mdBook has replaced the includes: later nobody
+/// knows the file. `file` is the page's own, from the root of the workspace.
+pub fn captions(page: &str, file: &Path) -> String {
+    let captioned = markdown::blocks(page).into_iter().filter_map(|block| {
+        let (_, target) = block.text.trim().strip_prefix("{{#include")?.split_once(' ')?;
+        let path = target.trim_end_matches('}').split(':').next()?;
+        let listing = sources::normal(&file.with_file_name("").join(path));
+        let start = block.range.start;
+        Some((start..start, caption(&listing.display().to_string()) + "\n"))
+    });
+    replaced(page, captioned.collect())
+}
+
+/// What stands over a listing.
+pub fn caption(text: &str) -> String {
+    format!("<p class=\"caption\">{text}</p>\n")
+}
 
 /// The page, its transcripts replaced by HTML and its code moved to the left; each case that it
 /// names is linked to `cases`, if there is such a page.
@@ -30,15 +50,20 @@ pub fn page(page: &str, cases: Option<&str>) -> String {
             (range, format!("[`{name}`]({cases}#{anchor})"))
         }));
     }
+    replaced(page, replacements)
+}
+
+/// The page with these parts replaced.
+fn replaced(page: &str, mut replacements: Vec<(Range<usize>, String)>) -> String {
     replacements.sort_by_key(|(range, _)| range.start);
-    let mut styled = String::with_capacity(page.len());
+    let mut replaced = String::with_capacity(page.len());
     let mut from = 0;
     for (range, text) in replacements {
-        styled += &page[from..range.start];
-        styled += &text;
+        replaced += &page[from..range.start];
+        replaced += &text;
         from = range.end;
     }
-    styled + &page[from..]
+    replaced + &page[from..]
 }
 
 /// Whether this is the name of a case of the catalogue: `conc/01`.
@@ -137,6 +162,15 @@ mod tests {
             <span class=\"line client-1\"><b>a&#58; </b><span class=\"evidence\">&#40;end&#41;\
             </span>&#10;</span></pre>";
         assert_eq!(page(text, None), format!("before\n\n{line}\n\n\nafter\n"));
+    }
+
+    #[test]
+    fn a_listing_says_which_file_it_is_from() {
+        let text =
+            "x\n\n```rust,ignore\n{{#include ../../crates/a/b.rs:run}}\n```\n\n```text\ny\n```\n";
+        let caption = "<p class=\"caption\">crates/a/b.rs</p>\n\n```rust";
+        let captioned = text.replace("```rust", caption);
+        assert_eq!(captions(text, Path::new("book/src/x.md")), captioned);
     }
 
     #[test]
