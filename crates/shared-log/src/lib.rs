@@ -32,7 +32,7 @@ pub struct SharedLog {
 pub struct Cursor {
     /// The first byte that the client is owed; never one of its own.
     position: Arc<AtomicU64>,
-    /// The client's own lines further on: it is not owed these.
+    /// Lines further on that the client is not owed: its own, and whatever it was to skip.
     own: VecDeque<Range<Position>>,
 }
 
@@ -148,8 +148,9 @@ impl Cursor {
     }
     // ANCHOR_END: advance
 
-    /// Notes that `lines`, at the end of the log, are the client's own.
-    fn skip(&mut self, lines: Range<Position>) {
+    /// Notes that the client is not owed these lines. They are the last ones of the log, and it has
+    /// been written none of them.
+    pub fn skip(&mut self, lines: Range<Position>) {
         if self.position() == lines.start {
             self.position.store(lines.end, Ordering::Relaxed);
             return;
@@ -180,6 +181,8 @@ mod tests {
         Join,
         Leave(Index),
         Say(Index, Vec<u8>),
+        /// And somebody is not to hear it.
+        SayWithout(Index, Index, Vec<u8>),
         /// The kernel takes at most so many bytes of this client's.
         Write(Index, usize),
         Trim,
@@ -190,6 +193,8 @@ mod tests {
             1 => Just(Step::Join),
             1 => any::<Index>().prop_map(Step::Leave),
             4 => (any::<Index>(), vec(any::<u8>(), 0..9)).prop_map(|(who, line)| Step::Say(who, line)),
+            2 => (any::<Index>(), any::<Index>(), vec(any::<u8>(), 0..9))
+                .prop_map(|(who, without, line)| Step::SayWithout(who, without, line)),
             8 => (any::<Index>(), 0..40usize).prop_map(|(who, room)| Step::Write(who, room)),
             2 => Just(Step::Trim),
         ]
@@ -230,6 +235,18 @@ mod tests {
                         log.append(&line, &mut clients[who].cursor);
                         for (other, client) in clients.iter_mut().enumerate() {
                             client.expected.extend(line.iter().filter(|_| other != who));
+                        }
+                    }
+                    Step::SayWithout(who, without, line) => {
+                        let [who, without] = [who, without].map(|it| it.index(clients.len()));
+                        let start = log.end();
+                        log.append(&line, &mut clients[who].cursor);
+                        if without != who {
+                            clients[without].cursor.skip(start..log.end());
+                        }
+                        for (other, client) in clients.iter_mut().enumerate() {
+                            let hears = other != who && other != without;
+                            client.expected.extend(line.iter().filter(|_| hears));
                         }
                     }
                     Step::Write(who, room) => {

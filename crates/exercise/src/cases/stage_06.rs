@@ -1,9 +1,10 @@
+use std::io;
 use std::mem;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use conformance::{Bench, Case, Failure, Outcome, Problem, Require, ensure, passed};
-use harness::{Cause, Client, Server};
+use harness::{Cause, Client, Server, play};
 
 use super::stage_04::{a_name_goes_before_each_line, a_name_may_come_in_pieces};
 
@@ -25,6 +26,43 @@ pub(super) const CASES: &[Case] = &[
         .why("What is known of a client can be a local variable, where its task is a function."),
     Case::broadcast("06-names/02", "a name may come in pieces", a_name_may_come_in_pieces)
         .why("A name is a line, and a line may come in two reads, or two lines in one."),
+    Case::broadcast(
+        "06-rooms/01",
+        "a line is heard in its speaker's room, and in no other",
+        a_line_is_heard_in_its_room,
+    )
+    .why("Who hears a line is known only when it is said."),
+    Case::broadcast(
+        "06-rooms/02",
+        "rooms change between two lines, however those arrive",
+        rooms_change_between_two_lines,
+    )
+    .why("A command is a line, and a line may come in two reads, or three lines in one."),
+    Case::broadcast(
+        "06-rooms/03",
+        "who changes rooms hears what it is owed first",
+        who_changes_rooms_hears_what_it_is_owed,
+    )
+    .why("What the kernel does not take has to be kept, wherever its reader has gone."),
+    Case::broadcast(
+        "06-timers/01",
+        "who says nothing is disconnected, who speaks stays",
+        who_says_nothing_is_disconnected,
+    )
+    .why("A time that nobody waits for any more must not wake anybody."),
+    Case::broadcast(
+        "06-timers/02",
+        "who was told to go does not stay",
+        who_was_told_to_go_does_not_stay,
+    )
+    .why("Each wait needs an end: also that for the last word of somebody who has left."),
+    Case::broadcast(
+        "06-timers/03",
+        "waiting for the time-out costs nothing",
+        waiting_for_the_time_out_costs_nothing,
+    )
+    .why("A loop that looks at the clock again and again never sleeps.")
+    .alone(),
     Case::echo("06-waker/01", "a server at rest wakes up", a_server_at_rest_wakes_up).why(
         "Who returns `Pending` and leaves no waker sleeps for ever: nobody knows that it waits.",
     ),
@@ -96,6 +134,91 @@ fn waiting_for_the_time_out_costs_nothing(bench: &Bench<'_>) -> Outcome {
             .at(&server)
         })?;
     }
+    passed()
+}
+
+/// A and B are in the hall, and C goes elsewhere. Then A follows C, and at last C comes back.
+fn a_line_is_heard_in_its_room(bench: &Bench<'_>) -> Outcome {
+    let server = start_with_rooms(bench)?;
+    let [mut a, mut b, mut c] = bench.room(&server, ["a", "b", "c"])?;
+    go(&server, &mut c, b"/join garden\n")?;
+    a.send(b"1\n")?;
+    b.expect(b"1\n").require("who is in the same room hears the line")?;
+    go(&server, &mut c, b"2\n")?;
+    go(&server, &mut a, b"/join garden\n")?;
+    a.send(b"3\n")?;
+    c.expect(b"3\n").require("who is in another room does not hear the line")?;
+    c.send(b"4\n")?;
+    a.expect(b"4\n").require("what was said before a client came is not for it")?;
+    c.send(b"/join hall\n5\n")?;
+    b.expect(b"5\n").require("who is in another room does not hear the line")?;
+    passed()
+}
+
+/// B is in the garden, and C in the hall. A goes back and forth, and leaves in the middle of a line.
+fn rooms_change_between_two_lines(bench: &Bench<'_>) -> Outcome {
+    let server = start_with_rooms(bench)?;
+    let [mut a, mut b, mut c] = bench.room(&server, ["a", "b", "c"])?;
+    go(&server, &mut b, b"/join garden\n")?;
+    a.send(b"1\n/join garden\n2\n/join hall\n3\n")?;
+    c.expect(b"1\n3\n").require("each line is heard where its speaker was by then")?;
+    b.expect(b"2\n").require("each line is heard where its speaker was by then")?;
+    a.send(b"/jo")?;
+    server.wait_until_read(&a)?;
+    play(&mut [a.part().send(b"in garden\n4\n/joiner\n5").then_half_close()])?;
+    b.expect(b"4\n").require("a command in two pieces is one command")?;
+    b.expect(b"/joiner\n").require("a line that only begins like a command is a line")?;
+    b.expect(b"5\n").require("half a line before the end is heard in its room, too")?;
+    b.send(b"/join hall\n6\n")?;
+    c.expect(b"6\n").require("who is in another room does not hear the line")?;
+    passed()
+}
+
+/// S does not read while A talks in the hall, and then goes to the garden, where B is.
+fn who_changes_rooms_hears_what_it_is_owed(bench: &Bench<'_>) -> Outcome {
+    let server = start_with_rooms(bench)?;
+    let [mut s, mut a, mut b] = bench.room(&server, ["s", "a", "b"])?;
+    go(&server, &mut b, b"/join garden\n")?;
+    let talk: Vec<u8> =
+        (0..12 * 1024).flat_map(|line| format!("{line:01023}\n").into_bytes()).collect();
+    a.send(&talk)?;
+    server.wait_until_read(&a)?;
+    let queued = || Ok(server.end_of(&s).ok().flatten().map_or(0, |end| end.tx_queue));
+    let queued = server.wait_until("output to wait in the kernel", queued, |bytes| *bytes > 0);
+    queued.precondition("a client has output queued that it does not read")?;
+    s.send(b"/join garden\n")?;
+    server.wait_until_read(&s)?;
+    s.expect(&talk).require("who changes rooms loses nothing of what was said before")?;
+    server.stuck().precondition("the server comes to rest")?;
+    go(&server, &mut a, b"in the hall\n")?;
+    b.send(b"in the garden\n")?;
+    s.expect(b"in the garden\n").require("who has changed rooms hears those who are there")?;
+    passed()
+}
+
+fn start_with_rooms(bench: &Bench<'_>) -> Result<Server, Box<Problem>> {
+    Ok(Server::start(bench.command(0).env("ROOMS", "1"))?)
+}
+
+/// Says a line that the others need not hear, and waits until the server has done what it will.
+fn go(server: &Server, client: &mut Client, line: &[u8]) -> Result<(), Box<Problem>> {
+    client.send(line)?;
+    server.wait_until_read(client)?;
+    server.stuck().precondition("the server comes to rest")?;
+    Ok(())
+}
+
+/// A line of S is too long: its stream ends. S knows that, and stays.
+fn who_was_told_to_go_does_not_stay(bench: &Bench<'_>) -> Outcome {
+    let server = Server::start(bench.command(0).env("SILENCE", "1"))?;
+    let mut s = server.connect("s")?;
+    s.send(&[b'x'; 65 * 1024])?;
+    s.expect_eof().require("a line that is too long ends the connection")?;
+    // The kernel knows the connection until the server lets go of it, and longer.
+    let sockets = || server.socket_count().map_err(io::Error::other);
+    let listener_only =
+        server.wait_until("to let go of the connection", sockets, |count| *count == 1);
+    listener_only.require("a client that was told to go, and says nothing, is let go")?;
     passed()
 }
 

@@ -1,0 +1,336 @@
+//! Exercise 06-rooms: stage 06, in which a line is heard only in its speaker's room.
+//!
+//! ```text
+//! server$ ROOMS=1 cargo run -p exercise-06-rooms --example solution-06-rooms
+//! ```
+
+#[path = "../../../stage-06/src/event_loop.rs"]
+mod event_loop; // As it was.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::env;
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::net::{self, Shutdown, SocketAddr};
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use coroutine::Yielder;
+use kit::{Args, Backoff, Flag, Mode};
+use lines::LineDecoder;
+use log::info;
+use mio::net::{TcpListener, TcpStream};
+use mio::{Interest, Token};
+use shared_log::{Cursor, Position, SharedLog};
+use socket2::SockRef;
+
+use crate::event_loop::{EventLoop, Wait};
+
+/// How many connections may wait to be accepted: thousands of clients arrive at once, and std
+/// would let 128 wait.
+const LISTEN_BACKLOG: i32 = 4096;
+/// How often a client may read in a turn of the loop: the others' turn comes, however much it
+/// sends.
+const READS_PER_TURN: u8 = 4;
+/// How many bytes one read takes at most.
+const BUFFER: usize = 16 * 1024;
+/// A write costs much the same whether it carries one line or so many bytes.
+const FULL_WRITE: u64 = 8 * 1024;
+/// After a flush that took this long or longer, lines gather: twice as long as it took, at most.
+const LONG_FLUSH: Duration = Duration::from_millis(1);
+/// How long lines gather at the longest.
+const LONGEST_REST: Duration = Duration::from_millis(20);
+/// Where everyone begins.
+const FIRST_ROOM: &[u8] = b"hall";
+
+fn main() -> ExitCode {
+    let flags = [Flag::Mode, Flag::MaxLine, Flag::MaxBacklog];
+    let args = Args::parse(env!("CARGO_PKG_DESCRIPTION"), &flags);
+    kit::exit_code(run_server(&args))
+}
+
+/// Starts the first task, which accepts clients, and runs the loop for ever.
+fn run_server(args: &Args) -> anyhow::Result<()> {
+    let listener = net::TcpListener::bind(args.address()).with_context(|| args.cannot_listen())?;
+    SockRef::from(&listener).listen(LISTEN_BACKLOG)?;
+    listener.set_nonblocking(true)?;
+    kit::listening_on(listener.local_addr()?);
+    let mut listener = TcpListener::from_std(listener);
+    let event_loop = EventLoop::new()?;
+    let token = event_loop.register(&mut listener)?;
+    let server = Rc::new(Server {
+        event_loop,
+        args: args.clone(),
+        clients: RefCell::default(),
+        log: RefCell::default(),
+        flushed: Cell::new(0),
+        rest_until: Cell::new(Instant::now()),
+        buffer: RefCell::new(vec![0; BUFFER]),
+    });
+    server.event_loop.create_task(|co| accept_clients(co, Rc::clone(&server), listener, token));
+    server.event_loop.run(|| server.flush()).context("cannot wait for events")
+}
+
+/// Whether there are rooms.
+fn has_rooms() -> bool {
+    env::var_os("ROOMS").is_some()
+}
+
+struct Server {
+    event_loop: EventLoop,
+    args: Args,
+    /// Everyone who hears a broadcast, and how far they have got. Who is not in here has left.
+    clients: RefCell<BTreeMap<Token, (Rc<Client>, Cursor)>>,
+    log: RefCell<SharedLog>,
+    /// Where the log ended at the last flush.
+    flushed: Cell<Position>,
+    /// Until then, lines gather.
+    rest_until: Cell<Instant>,
+    /// What every read goes to first: idle clients hold no buffer.
+    buffer: RefCell<Vec<u8>>,
+}
+
+struct Client {
+    stream: TcpStream,
+    token: Token,
+    address: SocketAddr,
+    /// The name of the room that it is in.
+    room: RefCell<Vec<u8>>,
+    /// Reads in this turn.
+    reads: Cell<u8>,
+}
+
+/// Accepts clients for ever and makes a task of each of them.
+async fn accept_clients(
+    co: Yielder<Wait>,
+    server: Rc<Server>,
+    listener: TcpListener,
+    token: Token,
+) {
+    let mut backoff = Backoff::default();
+    loop {
+        match listener.accept() {
+            Ok((stream, address)) => {
+                backoff.reset();
+                info!("connection from {address}");
+                match server.add_client(stream, address) {
+                    Ok(client) => {
+                        let serve = |co| handle_client(co, Rc::clone(&server), client);
+                        server.event_loop.create_task(serve);
+                    }
+                    Err(error) => info!("client disconnected: {address}: {error}"),
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                co.yield_(Wait::Ready(Interest::READABLE, token)).await;
+            }
+            Err(error) => co.yield_(Wait::Until(Instant::now() + backoff.after(&error))).await,
+        }
+    }
+}
+
+/// Serves one client until it leaves. Its errors end here: they are this client's alone.
+async fn handle_client(co: Yielder<Wait>, server: Rc<Server>, client: Rc<Client>) {
+    let left = match server.args.mode {
+        Mode::Echo => server.echo(&co, &client).await,
+        Mode::Broadcast => server.hear(&co, &client).await,
+    };
+    if server.clients.borrow_mut().remove(&client.token).is_none() {
+        return; // `flush` has disconnected it.
+    }
+    match left {
+        Ok(()) => info!("client disconnected: {}: end of input", client.address),
+        Err(error) => info!("client disconnected: {}: {error}", client.address),
+    }
+    server.close(&co, &client).await;
+}
+
+impl Server {
+    fn add_client(&self, mut stream: TcpStream, address: SocketAddr) -> io::Result<Rc<Client>> {
+        // Send each line at once: it must not wait until the client has acknowledged the last one.
+        stream.set_nodelay(true)?;
+        let token = self.event_loop.register(&mut stream)?;
+        let room = RefCell::new(FIRST_ROOM.to_vec());
+        let client = Rc::new(Client { stream, token, address, room, reads: Cell::new(0) });
+        let cursor = self.log.borrow_mut().join();
+        self.clients.borrow_mut().insert(token, (Rc::clone(&client), cursor));
+        Ok(client)
+    }
+
+    /// Sends back what arrives until the client has nothing more to send.
+    async fn echo(&self, co: &Yielder<Wait>, client: &Client) -> io::Result<()> {
+        loop {
+            let received = self.read(co, client).await?;
+            if received.is_empty() {
+                return Ok(());
+            }
+            let mut rest = &received[..];
+            while !rest.is_empty() {
+                match (&client.stream).write(rest) {
+                    Ok(written) => rest = &rest[written..],
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                        co.yield_(Wait::Ready(Interest::WRITABLE, client.token)).await;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+    }
+
+    /// Adds the client's lines to the log, for everyone else, until it has nothing more to send.
+    async fn hear(&self, co: &Yielder<Wait>, client: &Client) -> io::Result<()> {
+        let mut decoder = LineDecoder::new(self.args.max_line);
+        loop {
+            let received = self.read(co, client).await?;
+            if received.is_empty() {
+                break;
+            }
+            decoder.push(&received);
+            while let Some(lines) = decoder.next_lines().map_err(io::Error::other)? {
+                self.relay(client, lines);
+            }
+            // More in one turn could take clients that keep up over the limit.
+            if self.log.borrow().end() - self.flushed.get() > self.args.max_backlog as u64 / 2 {
+                co.yield_(Wait::Turn).await;
+            }
+        }
+        if let Some(tail) = decoder.finish() {
+            self.relay(client, &tail);
+        }
+        self.settle(co, client).await
+    }
+
+    /// Owes lines; with rooms, one by one, since each may lead to another room.
+    fn relay(&self, client: &Client, lines: &[u8]) {
+        if !has_rooms() {
+            return self.broadcast(client, lines);
+        }
+        for line in lines.split_inclusive(|&byte| byte == b'\n') {
+            match line.strip_prefix(b"/join ") {
+                Some(name) => *client.room.borrow_mut() = name.trim_ascii_end().to_vec(),
+                None => self.broadcast(client, line),
+            }
+        }
+    }
+
+    /// Owes the lines to everyone else in the room; [`flush`](Self::flush) writes them.
+    fn broadcast(&self, client: &Client, lines: &[u8]) {
+        let (mut clients, mut log) = (self.clients.borrow_mut(), self.log.borrow_mut());
+        // None: it was disconnected, and what it still says is nobody's.
+        let Some((_, cursor)) = clients.get_mut(&client.token) else { return };
+        let start = log.end();
+        log.append(lines, cursor);
+        for (other, cursor) in clients.values_mut() {
+            if other.room != client.room {
+                cursor.skip(start..log.end());
+            }
+        }
+    }
+
+    /// Writes to everyone what they are owed, after each turn. Whoever cannot take it stays
+    /// behind, up to the limit; nobody waits for them. It is a system call for each client: after
+    /// a long flush, lines gather until the time that is returned, or until they fill a write.
+    fn flush(&self) -> Option<Instant> {
+        let (begin, mut log) = (Instant::now(), self.log.borrow_mut());
+        let rest_until = self.rest_until.get();
+        if log.is_empty() {
+            return None;
+        }
+        if begin < rest_until && log.end() - self.flushed.get() < FULL_WRITE {
+            return Some(rest_until);
+        }
+        self.clients.borrow_mut().retain(|_, (client, cursor)| {
+            match write_owed(&log, client, cursor) {
+                Ok(false) if log.lag(cursor) > self.args.max_backlog => {}
+                // An error means that nobody reads there any more. What the client has said before
+                // is still to be read: its own task finds the end, and lets it go.
+                _ => return true,
+            }
+            let behind = self.args.max_backlog;
+            info!("client disconnected: {}: more than {behind} bytes behind", client.address);
+            // Wakes its task, which finds that the client has left. An error means that the
+            // connection is gone, which wakes it as well.
+            let _ = client.stream.shutdown(Shutdown::Both);
+            false
+        });
+        log.trim();
+        self.flushed.set(log.end());
+        let took = begin.elapsed();
+        if took >= LONG_FLUSH {
+            self.rest_until.set(begin + took + (2 * took).min(LONGEST_REST));
+        }
+        None
+    }
+
+    /// Writes to a leaver what it is owed by now.
+    async fn settle(&self, co: &Yielder<Wait>, client: &Client) -> io::Result<()> {
+        let end = self.log.borrow().end();
+        while !self.write_up_to(end, client)? {
+            co.yield_(Wait::Ready(Interest::WRITABLE, client.token)).await;
+        }
+        Ok(())
+    }
+
+    /// Writes what a client is owed; false if the kernel takes no more for now and the client has
+    /// not got as far as `end`. Who was disconnected is owed nothing.
+    fn write_up_to(&self, end: Position, client: &Client) -> io::Result<bool> {
+        match self.clients.borrow_mut().get_mut(&client.token) {
+            Some((_, cursor)) => {
+                Ok(write_owed(&self.log.borrow(), client, cursor)? || cursor.position() >= end)
+            }
+            None => Ok(true),
+        }
+    }
+
+    /// Ends our side of the connection. What the client still sends is read and dropped: to close
+    /// a socket with bytes unread would reset the connection, and the client could lose what it
+    /// has not read yet.
+    async fn close(&self, co: &Yielder<Wait>, client: &Client) {
+        if client.stream.shutdown(Shutdown::Write).is_ok() {
+            while self.read(co, client).await.is_ok_and(|received| !received.is_empty()) {}
+        }
+    }
+
+    /// Waits until something has arrived and reads it; nothing at the end of input.
+    async fn read(&self, co: &Yielder<Wait>, client: &Client) -> io::Result<Vec<u8>> {
+        loop {
+            if client.reads.replace(client.reads.get() + 1) == READS_PER_TURN {
+                co.yield_(Wait::Turn).await;
+                client.reads.set(0);
+            }
+            match self.try_read(&client.stream) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                received => return received,
+            }
+            co.yield_(Wait::Ready(Interest::READABLE, client.token)).await;
+            client.reads.set(0);
+        }
+    }
+
+    fn try_read(&self, mut stream: &TcpStream) -> io::Result<Vec<u8>> {
+        let mut buffer = self.buffer.borrow_mut();
+        match stream.read(&mut buffer)? {
+            // A reset is told once, and the write to the client may have been told: that is no end.
+            0 => stream.peer_addr().map(|_| Vec::new()),
+            received => Ok(buffer[..received].to_vec()),
+        }
+    }
+}
+
+/// Writes what a client is owed: all of it (true), or as much as the kernel takes for now.
+fn write_owed(log: &SharedLog, client: &Client, cursor: &mut Cursor) -> io::Result<bool> {
+    loop {
+        let mut slices = [IoSlice::new(&[]); 16];
+        let owed = log.owed(cursor, &mut slices);
+        if owed.is_empty() {
+            return Ok(true);
+        }
+        match (&client.stream).write_vectored(owed) {
+            Ok(written) => cursor.advance(written),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
+}
