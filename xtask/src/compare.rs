@@ -27,6 +27,9 @@ use signal_hook::iterator::Signals;
 /// loop (rate, headline, slow-reader, noisy) shows how it does at a given pace, with every latency
 /// counted from the moment the message was meant to leave.
 ///
+/// Before the rounds, the load generator is measured itself, against a server that does as little
+/// as one can: what comes within 80 % of that is marked. `07x2` is stage 07 with two cores.
+///
 /// Every run is kept below `target/compare`, and `latest` there is a link to the last one.
 #[derive(clap::Args)]
 #[command(after_help = after_help(), after_long_help = after_help())]
@@ -39,7 +42,7 @@ pub struct Options {
     #[arg(long, conflicts_with = "thorough")]
     quick: bool,
 
-    /// Five long rounds of every scenario, with larger sizes, in at most half an hour
+    /// Five long rounds of every scenario but lies, with larger sizes, in at most half an hour
     #[arg(long)]
     thorough: bool,
 
@@ -47,8 +50,8 @@ pub struct Options {
     #[arg(long, value_delimiter = ',', value_name = "01,07", value_parser = parse_stage)]
     stages: Vec<String>,
 
-    /// Others beside them, as this machine has them: Python, asyncio, uvloop, Node, Go, C, and
-    /// the shared log directly on epoll
+    /// Others beside them, as this machine has them: Python, asyncio, uvloop, Node, Go, C, the
+    /// shared log directly on epoll, and for broadcasts what one would take instead: NATS and Redis
     #[arg(long)]
     peers: bool,
 
@@ -141,7 +144,9 @@ impl Options {
         };
         let named = |names: &[String]| names.iter().filter_map(|it| Scenario::named(it)).collect();
         let scenarios = match &self.scenarios[..] {
-            [] if self.thorough => SCENARIOS.iter().collect(),
+            [] if self.thorough => {
+                SCENARIOS.iter().filter(|scenario| scenario.id != Scenario::LIES).collect()
+            }
             [] => named(&Scenario::DEFAULT.map(str::to_owned)),
             names => named(names),
         };

@@ -1,11 +1,12 @@
 //! What the kernel says: of the machine, of a server, of both cores.
 
 use std::io;
+use std::iter::Sum;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use procfs::process::Process;
 use procfs::{CpuInfo, Current, CurrentSI, KernelStats, Meminfo};
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -19,7 +20,7 @@ pub(crate) struct Reading {
     pub(crate) at: Instant,
     /// Processor time of the server's processes.
     pub(crate) server_cpu: Duration,
-    /// What the server's core and the generator's have done.
+    /// What the server's cores, all of them, and the generator's have done.
     pub(crate) server_core: CoreTime,
     pub(crate) generator_core: CoreTime,
     /// The server's anonymous memory: heap and stacks, without its code.
@@ -60,7 +61,7 @@ impl Machine {
 
 impl Reading {
     /// Reads about the server `pid` and its children; none if it is gone.
-    pub(crate) fn take(pid: i32, placement: Placement) -> Option<Self> {
+    pub(crate) fn take(pid: i32, place: &Place) -> Option<Self> {
         let stats = KernelStats::current().ok()?;
         let core = |number: usize| {
             let time = stats.cpu_time.get(number)?;
@@ -78,8 +79,8 @@ impl Reading {
         let mut reading = Self {
             at: Instant::now(),
             server_cpu: Duration::ZERO,
-            server_core: core(placement.server)?,
-            generator_core: core(placement.generator)?,
+            server_core: place.server.iter().map(|&number| core(number)).sum::<Option<_>>()?,
+            generator_core: core(place.generator)?,
             memory: 0,
             threads: 0,
             kernel_memory: kernel.slab
@@ -127,49 +128,94 @@ fn family(pid: i32) -> Vec<Process> {
     family
 }
 
-/// Who gets which core.
-#[derive(Clone, Copy, Debug)]
+impl Sum for CoreTime {
+    fn sum<I: Iterator<Item = Self>>(times: I) -> Self {
+        times.fold(Self { idle: Duration::ZERO, processes: Duration::ZERO }, |sum, it| Self {
+            idle: sum.idle + it.idle,
+            processes: sum.processes + it.processes,
+        })
+    }
+}
+
+/// The cores that there are for servers and generator.
+#[derive(Clone, Debug)]
 pub(crate) struct Cores {
     pub(crate) placement: Placement,
-    /// All that are not the server's, where there are any.
-    others: CpuSet,
+    /// All that this process may use, in order.
+    allowed: Vec<usize>,
+}
+
+/// Who gets which cores in one measurement.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) server: Vec<usize>,
+    pub(crate) generator: usize,
+}
+
+impl Place {
+    /// Whether the generator's core is one of the server's.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.server.contains(&self.generator)
+    }
 }
 
 impl Cores {
     /// The last core that this process may use for the server, the first for the generator.
     pub(crate) fn choose() -> anyhow::Result<Self> {
         let allowed = sched_getaffinity(None).context("cannot ask for the cores")?;
-        let mut cores = (0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core));
-        let generator = cores.next().context("there is no core to run on")?;
-        let server = cores.next_back().unwrap_or(generator);
-        let mut others = single(generator);
-        cores.for_each(|core| others.set(core));
-        Ok(Self { placement: Placement { server, generator }, others })
+        let allowed: Vec<_> = (0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core)).collect();
+        let (Some(&generator), Some(&server)) = (allowed.first(), allowed.last()) else {
+            bail!("there is no core to run on");
+        };
+        Ok(Self { placement: Placement { server, generator }, allowed })
     }
 
-    /// Lets `start` start a server: it inherits the core from this thread, and so do threads that
+    /// How many cores a server gets that can use several: all but the generator's, and where that
+    /// is one only, both. None where there is only one.
+    pub(crate) fn several(&self) -> Option<usize> {
+        match self.allowed.len() {
+            0 | 1 => None,
+            2 => Some(2),
+            cores => Some(cores - 1),
+        }
+    }
+
+    /// The places of a server that gets so many cores and of the generator; that has the server's, if
+    /// it is to be on the same one.
+    pub(crate) fn place(&self, cores: usize, is_same: bool) -> Place {
+        let server = self.allowed[self.allowed.len().saturating_sub(cores)..].to_vec();
+        let Placement { server: last, generator } = self.placement;
+        Place { server, generator: if is_same { last } else { generator } }
+    }
+
+    /// Lets `start` start a server: it inherits the cores from this thread, and so do threads that
     /// it starts later and its own idea of how many cores there are. Afterwards all threads of
-    /// this process leave that core, if there is another one.
-    pub(crate) fn place_server<T>(&self, start: impl FnOnce() -> T) -> io::Result<T> {
-        sched_setaffinity(None, &single(self.placement.server))?;
+    /// this process leave the server's usual core, if there is another one.
+    pub(crate) fn place_server<T>(
+        &self,
+        place: &Place,
+        start: impl FnOnce() -> T,
+    ) -> io::Result<T> {
+        sched_setaffinity(None, &set(&place.server))?;
         let started = start();
+        let others = set(&self.allowed[..(self.allowed.len() - 1).max(1)]);
         let me = Process::myself().map_err(io::Error::other)?;
         for task in me.tasks().map_err(io::Error::other)?.flatten() {
             // A thread that has ended meanwhile needs no core.
-            let _ = sched_setaffinity(Pid::from_raw(task.tid), &self.others);
+            let _ = sched_setaffinity(Pid::from_raw(task.tid), &others);
         }
         Ok(started)
     }
 
     /// Gives this thread the generator's core.
-    pub(crate) fn place_generator(&self) -> io::Result<()> {
-        Ok(sched_setaffinity(None, &single(self.placement.generator))?)
+    pub(crate) fn place_generator(place: &Place) -> io::Result<()> {
+        Ok(sched_setaffinity(None, &set(&[place.generator]))?)
     }
 }
 
-fn single(core: usize) -> CpuSet {
+fn set(cores: &[usize]) -> CpuSet {
     let mut set = CpuSet::new();
-    set.set(core);
+    cores.iter().for_each(|&core| set.set(core));
     set
 }
 

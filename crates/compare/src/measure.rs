@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::process::ExitStatus;
 use std::thread;
 use std::time::Duration;
@@ -11,19 +11,18 @@ use anyhow::Context;
 use crossbeam_channel::Receiver;
 use harness::Server;
 use load::{Broadcast, Echo, Progress, Report, Verdict, Watcher, Window};
+use rustix::process::Signal;
 
-use crate::machine::{self, CoreTime, Cores, Reading};
+use crate::machine::{self, CoreTime, Cores, Place, Reading};
 use crate::metric::Metric;
-use crate::results::{Load, Mark, Mode, Pace, Placement, Round, Slice, Trouble};
-use crate::scenario::{STOPS_READING, Timing};
+use crate::results::{Load, Mark, Mode, Pace, Round, Slice, Trouble};
+use crate::scenario::{COLD, PAUSE, STOPS_READING, Timing};
 use crate::subject::Candidate;
 
 /// What all measurements have in common.
 pub(crate) struct Bench<'a> {
     pub(crate) cores: Cores,
     pub(crate) seed: u64,
-    /// Whether what other programs disturbed is measured again.
-    pub(crate) repeats: bool,
     pub(crate) interrupts: &'a Receiver<i32>,
 }
 
@@ -37,19 +36,20 @@ const LAST_LINES: usize = 5;
 const FEW: usize = 50;
 
 impl Bench<'_> {
-    /// Starts the server, drives it and stops it. Where other programs disturbed it, it does so
-    /// once more, and takes the quieter one. Returns none if interrupted meanwhile.
+    /// Starts the server, drives it and stops it. Where other programs disturbed it and there `is_time`,
+    /// it does so once more, and takes the quieter one. Returns none if interrupted meanwhile.
     pub(crate) fn measure(
         &self,
         candidate: &Candidate,
         load: &Load,
         timing: Timing,
         number: usize,
+        is_time: bool,
     ) -> anyhow::Result<Option<Round>> {
         let Some(round) = self.measure_once(candidate, load, timing, number)? else {
             return Ok(None);
         };
-        if !self.repeats || !round.marks.contains(&Mark::ForeignLoad) {
+        if !is_time || !round.marks.contains(&Mark::ForeignLoad) {
             return Ok(Some(round));
         }
         let Some(again) = self.measure_once(candidate, load, timing, number)? else {
@@ -83,9 +83,10 @@ impl Bench<'_> {
             .command(load.mode)
             .context("there is no free port")?
             .context("it has no such mode")?;
+        let place = self.cores.place(candidate.cores, load.trouble == Some(Trouble::SameCore));
         let started = self
             .cores
-            .place_server(|| Server::start(&mut command))
+            .place_server(&place, || Server::start(&mut command))
             .context("cannot choose the core to run on")?;
         let server = match started {
             Ok(server) => server,
@@ -96,7 +97,8 @@ impl Bench<'_> {
                 return Ok(Some(round));
             }
         };
-        let mut readings = Readings::begin(server.pid(), self.cores.placement, load);
+        Cores::place_generator(&place).context("cannot choose the core to run on")?;
+        let mut readings = Readings::begin(&server, place, load);
         let mut watcher = |progress| {
             readings.follow(progress);
             let is_interrupted = !self.interrupts.is_empty();
@@ -136,13 +138,14 @@ impl Bench<'_> {
         server: SocketAddr,
         watcher: &'a mut Watcher<'a>,
     ) -> Result<Report, load::Error> {
-        self.cores.place_generator()?;
         let pace = match load.pace {
             Pace::InFlight(depth) => load::Pace::InFlight(depth),
             Pace::PerSecond(rate) => load::Pace::PerSecond(rate),
+            Pace::AtMostPerSecond(rate) => load::Pace::AtMostPerSecond(rate),
             Pace::Silent => load::Pace::Silent,
         };
         let is = |trouble| load.trouble == Some(trouble);
+        let Timing { warm_up, window } = if is(Trouble::Cold) { COLD } else { timing };
         match load.mode {
             Mode::Echo => Echo {
                 connections: load.clients,
@@ -150,8 +153,8 @@ impl Bench<'_> {
                 pace,
                 storm: is(Trouble::Storm),
                 flooder: is(Trouble::Flooder),
-                warm_up: timing.warm_up,
-                window: timing.window,
+                warm_up,
+                window,
                 patience: PATIENCE,
                 seed: self.seed,
             }
@@ -165,8 +168,8 @@ impl Bench<'_> {
                 slow_reader: is(Trouble::SlowReader).then_some(STOPS_READING),
                 // One in ten, and at most a hundred: more would take the time to drive them.
                 verify_one_in: (load.clients / 100).max(10),
-                warm_up: timing.warm_up,
-                window: timing.window,
+                warm_up,
+                window,
                 patience: PATIENCE,
                 seed: self.seed,
             }
@@ -177,9 +180,10 @@ impl Bench<'_> {
 
 /// What is read of the server while it is driven: before anyone came, at both ends of the window,
 /// and its memory in between.
-struct Readings {
+struct Readings<'a> {
+    server: &'a Server,
     pid: i32,
-    placement: Placement,
+    place: Place,
     before: Option<Reading>,
     from: Option<Reading>,
     to: Option<Reading>,
@@ -189,20 +193,25 @@ struct Readings {
     /// How often the server's threads have woken up, where that is asked.
     counts_wakeups: bool,
     wakeups: (u64, u64),
+    /// When the server is made to stand still, since the window began, if it is yet to.
+    pause: Option<Range<Duration>>,
 }
 
-impl Readings {
-    fn begin(pid: i32, placement: Placement, load: &Load) -> Self {
+impl<'a> Readings<'a> {
+    fn begin(server: &'a Server, place: Place, load: &Load) -> Self {
+        let pid = server.pid();
         Self {
+            server,
             pid,
-            placement,
-            before: Reading::take(pid, placement),
+            before: Reading::take(pid, &place),
+            place,
             from: None,
             to: None,
             memory: Vec::new(),
             samples_memory: load.trouble == Some(Trouble::SlowReader),
             counts_wakeups: load.pace == Pace::Silent,
             wakeups: (0, 0),
+            pause: (load.trouble == Some(Trouble::Pause)).then_some(PAUSE),
         }
     }
 
@@ -212,18 +221,31 @@ impl Readings {
                 if self.counts_wakeups {
                     self.wakeups.0 = machine::wakeups(self.pid);
                 }
-                self.from = Reading::take(self.pid, self.placement);
+                self.from = Reading::take(self.pid, &self.place);
             }
+            Progress::Measuring if self.pause.is_some() => self.pause(),
             Progress::Measuring if self.samples_memory => {
                 self.memory.extend(Reading::memory(self.pid));
             }
             Progress::Measured => {
-                self.to = Reading::take(self.pid, self.placement);
+                self.to = Reading::take(self.pid, &self.place);
                 if self.counts_wakeups {
                     self.wakeups.1 = machine::wakeups(self.pid);
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Stops the server, or lets it go on, if it is time for that.
+    fn pause(&mut self) {
+        let (Some(pause), Some(from)) = (&mut self.pause, self.from) else { return };
+        // Whether it could be done, the latencies tell.
+        if from.at.elapsed() >= pause.end {
+            let _ = self.server.signal(Signal::CONT);
+            self.pause = None;
+        } else if from.at.elapsed() >= pause.start {
+            let _ = self.server.signal(Signal::STOP);
         }
     }
 
@@ -260,12 +282,14 @@ impl Readings {
         };
         let elapsed = (to.at - from.at).as_secs_f64();
         let share = |from: Duration, to: Duration| to.saturating_sub(from).as_secs_f64() / elapsed;
-        let busy = |from: CoreTime, to: CoreTime| (1.0 - share(from.idle, to.idle)).max(0.0);
+        let busy = |cores: usize, from: CoreTime, to: CoreTime| {
+            (cores as f64 - share(from.idle, to.idle)).max(0.0)
+        };
         let server = share(from.server_cpu, to.server_cpu);
-        let server_core = busy(from.server_core, to.server_core);
+        let server_core = busy(self.place.server.len(), from.server_core, to.server_core);
         let generator = window.generator_cpu.as_secs_f64() / window.length.as_secs_f64();
-        let generator_core = busy(from.generator_core, to.generator_core);
-        let is_shared = self.placement.is_shared();
+        let generator_core = busy(1, from.generator_core, to.generator_core);
+        let is_shared = self.place.is_shared();
         let mut processes = share(from.server_core.processes, to.server_core.processes);
         if !is_shared {
             processes += share(from.generator_core.processes, to.generator_core.processes);

@@ -17,6 +17,13 @@ pub(crate) const REFERENCE: &str = "reference";
 /// What NATS and Redis may ask of the machine, in bytes. Both set aside more than they use.
 const BROKER_MEMORY: u64 = 8 << 30;
 
+/// What the generator is measured against: who does as little as one can.
+pub(crate) fn reference(binaries: &Binaries) -> Option<Candidate> {
+    let program = binaries.get(REFERENCE)?;
+    let start = |mode| Some(words(program, &["--port", "0", "--mode", mode]));
+    Some(candidate("Rust, epoll", start("echo"), start("broadcast")))
+}
+
 /// The peers that this machine can run, and a note on those that it cannot.
 ///
 /// # Errors
@@ -40,7 +47,7 @@ pub(crate) fn peers(
     let python = source("server.py", include_str!("../peers/server.py"))?;
     let node = source("server.js", include_str!("../peers/server.js"))?;
 
-    let mut peers = Vec::new();
+    let mut peers: Vec<_> = reference(binaries).into_iter().collect();
     let mut missing = Vec::new();
     let mut add =
         |name: &str, is_there: bool, echo: Option<Vec<String>>, chat: Option<Vec<String>>| {
@@ -54,10 +61,6 @@ pub(crate) fn peers(
     let program = directory.join("echo-c");
     let built = succeeds(Command::new("cc").arg("-O2").arg("-o").arg(&program).arg(&c));
     add("C, epoll", built, Some(words(&program, &["--port", "0"])), None);
-
-    if let Some(program) = binaries.get(REFERENCE) {
-        add("Rust, epoll", true, None, Some(words(program, &["--port", "0"])));
-    }
 
     let program = directory.join("server-go");
     let built = succeeds(Command::new("go").arg("build").arg("-o").arg(&program).arg(&go));
@@ -107,12 +110,14 @@ pub(crate) fn peers(
 }
 
 fn candidate(name: &str, echo: Option<Vec<String>>, chat: Option<Vec<String>>) -> Candidate {
-    let subject = Subject { id: name.to_owned(), name: name.to_owned(), kind: Kind::Peer };
+    let subject =
+        Subject { id: name.to_owned(), name: name.to_owned(), kind: Kind::Peer, cores: None };
     Candidate {
         subject,
         echo: echo.map(Start::Words),
         broadcast: chat.map(Start::Words),
         protocol: Protocol::Lines,
+        cores: 1,
     }
 }
 

@@ -93,6 +93,10 @@ pub struct Subject {
     pub name: String,
     /// Where it comes from.
     pub kind: Kind,
+    /// On how many cores it ran, if it was given more than one. Where the machine has two, the
+    /// generator then had to share one of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cores: Option<usize>,
 }
 
 /// Where a server comes from.
@@ -116,20 +120,24 @@ pub struct Scenario {
     pub question: String,
     /// The metrics that answer it, the one that matters first.
     pub metrics: Vec<Metric>,
-    /// What the generator itself can do, for each load: the most messages a second that it would
-    /// have received of anyone, had its core been busy all the time.
+    /// What the generator itself can do, for each load.
     pub ceilings: Vec<Ceiling>,
     /// One for each load and subject.
     pub measurements: Vec<Measurement>,
 }
 
-/// What the generator can do under one load.
+/// What the generator can do under one load: measured before the rounds, against a server that does
+/// as little as one can.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Ceiling {
     /// The load.
     pub load: Load,
-    /// Messages received each second.
+    /// Messages that the generator could receive each second: what it did then, for each second
+    /// that its core was busy.
     pub per_second: f64,
+    /// Messages that it did receive each second.
+    #[serde(default)]
+    pub received_per_second: f64,
 }
 
 /// How one subject did under one load, over all rounds.
@@ -242,6 +250,9 @@ pub enum Pace {
     InFlight(usize),
     /// An open loop: so many a second, sent by all together, whatever comes back.
     PerSecond(f64),
+    /// A closed loop with a pace: so many a second at most. Who still waits for an answer lets his
+    /// turn pass, and a latency counts from when its message left.
+    AtMostPerSecond(f64),
     /// Each connection is served once; then nobody says anything.
     Silent,
 }
@@ -256,11 +267,17 @@ pub enum Trouble {
     Flooder,
     /// All connect at the same moment.
     Storm,
+    /// The server stands still for a second, for no reason of its own.
+    Pause,
+    /// The generator runs on the server's core.
+    SameCore,
+    /// It counts from the first message on, and not for long.
+    Cold,
 }
 
 impl Results {
     /// What [`Results::schema`] is.
-    pub const SCHEMA: u32 = 2;
+    pub const SCHEMA: u32 = 3;
 
     /// The JSON schema of this type.
     pub fn schema() -> String {
@@ -292,15 +309,11 @@ impl Scenario {
     /// Above this share of what the generator itself can do, it may be the limit.
     const GENERATOR_BOUND: f64 = 0.8;
 
-    /// Works out what the generator can do, and marks who came close to it.
-    pub(crate) fn find_ceilings(&mut self) {
-        let loads: Vec<Load> = self.loads().into_iter().cloned().collect();
-        for load in loads {
-            let measurements =
-                || self.measurements.iter().filter(|it| it.load == load && !it.failed);
-            let ceilings = measurements().filter_map(|it| it.median(Metric::GeneratorCeiling));
-            let Some(per_second) = ceilings.max_by(f64::total_cmp) else { continue };
-            for it in self.measurements.iter_mut().filter(|it| it.load == load) {
+    /// Marks who came close to what the generator can do. A generator that is busy with waking up
+    /// is no limit, nor is one that had time left.
+    pub(crate) fn mark_generator_bound(&mut self) {
+        for Ceiling { load, per_second, .. } in &self.ceilings {
+            for it in self.measurements.iter_mut().filter(|it| it.load == *load) {
                 let is_above = |metric, limit| it.median(metric).is_some_and(|value| value > limit);
                 if is_above(Metric::GeneratorCoreBusy, Self::GENERATOR_BOUND)
                     && is_above(Metric::ReceivedPerSecond, Self::GENERATOR_BOUND * per_second)
@@ -309,7 +322,6 @@ impl Scenario {
                     it.marks.push(Mark::GeneratorBound);
                 }
             }
-            self.ceilings.push(Ceiling { load, per_second });
         }
     }
 
@@ -402,6 +414,9 @@ impl fmt::Display for Load {
                 write!(f, ", {} in flight", format::count(depth))?;
             }
             Pace::PerSecond(rate) => write!(f, ", {} a second", format::count(rate as usize))?,
+            Pace::AtMostPerSecond(rate) => {
+                write!(f, ", {} a second at most", format::count(rate as usize))?;
+            }
             Pace::InFlight(_) | Pace::Silent => {}
         }
         if self.bytes != usual_bytes {
@@ -411,6 +426,9 @@ impl fmt::Display for Load {
             Some(Trouble::SlowReader) => ", one stops reading",
             Some(Trouble::Flooder) => ", one floods",
             Some(Trouble::Storm) => " at once",
+            Some(Trouble::Pause) => ", paused for 1 s",
+            Some(Trouble::SameCore) => ", the generator on its core",
+            Some(Trouble::Cold) => ", without a warm-up",
             None => "",
         })
     }
@@ -454,11 +472,9 @@ mod tests {
         let measured = |subject: &str, received, busy| {
             let mut it = summarized(vec![round(1, "works", false, vec![])]);
             subject.clone_into(&mut it.subject);
-            for (metric, value) in [
-                (Metric::ReceivedPerSecond, received),
-                (Metric::GeneratorCoreBusy, busy),
-                (Metric::GeneratorCeiling, received / busy),
-            ] {
+            for (metric, value) in
+                [(Metric::ReceivedPerSecond, received), (Metric::GeneratorCoreBusy, busy)]
+            {
                 it.summary.insert(metric, Median { median: value, low: value, high: value });
             }
             it
@@ -467,18 +483,19 @@ mod tests {
             id: "echo".to_owned(),
             question: String::new(),
             metrics: vec![Metric::ReceivedPerSecond],
-            ceilings: Vec::new(),
-            // A generator may be busy with waking up: that is no limit.
+            ceilings: vec![Ceiling {
+                load: Load::new(Mode::Echo, 1, 64, Pace::InFlight(1)),
+                per_second: 100.0,
+                received_per_second: 95.0,
+            }],
             measurements: vec![
                 measured("fast", 90.0, 0.9),
                 measured("level", 85.0, 1.0),
                 measured("slow", 10.0, 1.0),
-                measured("lazy", 70.0, 0.7),
+                measured("lazy", 90.0, 0.7),
             ],
         };
-        scenario.find_ceilings();
-        assert_eq!(scenario.ceilings.len(), 1);
-        assert_eq!(scenario.ceilings[0].per_second, 100.0);
+        scenario.mark_generator_bound();
         let marked: Vec<_> = scenario
             .measurements
             .iter()

@@ -11,12 +11,14 @@ use crate::build;
 use crate::format::{bytes, count};
 use crate::machine::{self, Cores};
 use crate::measure::Bench;
+use crate::metric::Metric;
 use crate::peers;
 use crate::results::{
-    Effort, Load, Machine, Measurement, Mode, Options, Pace, Results, Scenario as Answer, Subject,
+    Ceiling, Effort, Load, Machine, Measurement, Mode, Options, Pace, Results, Scenario as Answer,
+    Subject,
 };
 use crate::scenario::Scenario;
-use crate::subject::{Candidate, Own};
+use crate::subject::{Candidate, MANY_CORES, Own};
 
 /// What is to be measured.
 #[derive(Clone, Debug)]
@@ -43,18 +45,23 @@ pub struct Plan {
 /// Nothing could be measured: the build failed, or the kernel does not say what is needed.
 pub fn run(plan: &Plan, interrupts: &Receiver<i32>) -> anyhow::Result<Results> {
     let mut packages: Vec<_> = plan.stages.iter().map(|number| format!("stage-{number}")).collect();
-    packages.extend(plan.peers.then(|| peers::REFERENCE.to_owned()));
+    packages.push(peers::REFERENCE.to_owned());
     let binaries = build::release(&plan.root, &packages)?;
     let mut notes = Vec::new();
     let mut candidates = Candidate::stages(&plan.stages, &binaries);
+    let cores = Cores::choose()?;
+    if let Some(several) = cores.several().filter(|_| plan.effort != Effort::Quick) {
+        let one = candidates.iter().position(|it| it.subject.id == MANY_CORES);
+        if let Some(index) = one {
+            candidates.insert(index + 1, candidates[index].on_cores(several));
+        }
+    }
     if plan.peers {
         candidates.extend(peers::peers(&plan.root, &binaries, &mut notes)?);
     }
     candidates.extend(plan.own.iter().map(Candidate::own));
-    let cores = Cores::choose()?;
     let open_files = machine::raise_open_file_limit()?;
-    let repeats = plan.effort != Effort::Quick;
-    let bench = Bench { cores, seed: fastrand::u64(..), repeats, interrupts };
+    let bench = Bench { cores, seed: fastrand::u64(..), interrupts };
     let mut results = Results {
         schema: Results::SCHEMA,
         unix_time: SystemTime::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs()),
@@ -62,7 +69,7 @@ pub fn run(plan: &Plan, interrupts: &Receiver<i32>) -> anyhow::Result<Results> {
         interrupted: false,
         commit: machine::commit(&plan.root),
         machine: Machine::read(open_files)?,
-        placement: cores.placement,
+        placement: bench.cores.placement,
         options: Options { effort: plan.effort, rounds: rounds(plan.effort), seed: bench.seed },
         notes,
         subjects: Vec::new(),
@@ -89,11 +96,13 @@ pub fn run(plan: &Plan, interrupts: &Receiver<i32>) -> anyhow::Result<Results> {
     results.subjects = candidates.iter().map(|candidate| candidate.subject.clone()).collect();
 
     let begin = Instant::now();
-    results.interrupted = !measure_all(&bench, &jobs, plan, &mut results)?;
+    let is_over = calibrate(&bench, &jobs, peers::reference(&binaries), plan, &mut results)?
+        && measure_all(&bench, &jobs, plan, &mut results)?;
+    results.interrupted = !is_over;
     results.seconds = begin.elapsed().as_secs_f64();
     for scenario in &mut results.scenarios {
         scenario.measurements.retain(|measurement| !measurement.rounds.is_empty());
-        scenario.find_ceilings();
+        scenario.mark_generator_bound();
     }
     let is_measured = |subject: &Subject| {
         let of = |it: &Measurement| it.subject == subject.id;
@@ -145,19 +154,21 @@ fn measure_all(
 ) -> anyhow::Result<bool> {
     let effort = plan.effort;
     let rounds = rounds(effort);
-    let progress = progress_bar(jobs.len() * rounds)?;
+    let steps = jobs.len() * rounds;
+    let mut done = 0;
+    let progress = progress_bar(steps)?;
     let begin = Instant::now();
-    let mut longest = Duration::ZERO;
+    // How long each took the last time; nothing, when it has shown that it cannot do it.
+    let mut took = vec![Duration::ZERO; jobs.len()];
     for round in 1..=rounds {
-        let round_begin = Instant::now();
-        if round > 1 && begin.elapsed() + longest > budget(plan) {
+        if round > 1 && begin.elapsed() + took.iter().sum::<Duration>() > budget(plan) {
             results.notes.push(format!(
                 "Only {} of {rounds} rounds: another one would have taken too long.",
                 round - 1
             ));
             break;
         }
-        for job in jobs {
+        for (job, took) in jobs.iter().zip(&mut took) {
             let measurement = results.scenarios[job.index]
                 .measurements
                 .iter_mut()
@@ -165,24 +176,67 @@ fn measure_all(
                 .expect("there is one for each job");
             // Who cannot do this will not do it in the next round either.
             if measurement.rounds.iter().all(|round| round.outcome == Measurement::WORKS) {
+                let job_begin = Instant::now();
                 progress.set_message(format!("round {round}: {}", job.describe()));
                 let timing = (job.scenario.timing)(effort);
-                let Some(measured) = bench.measure(job.candidate, &job.load, timing, round)? else {
+                // What was disturbed is measured again, while that keeps nobody from his turn.
+                let is_early = begin.elapsed() < budget(plan).mul_f64(done as f64 / steps as f64);
+                let is_time = effort != Effort::Quick && is_early;
+                let measured = bench.measure(job.candidate, &job.load, timing, round, is_time)?;
+                let Some(measured) = measured else {
                     progress.finish_and_clear();
                     return Ok(false);
                 };
                 measurement.rounds.push(measured);
                 measurement.summarize();
+                *took = if measurement.works() { job_begin.elapsed() } else { Duration::ZERO };
             }
             progress.inc(1);
+            done += 1;
         }
-        longest = longest.max(round_begin.elapsed());
     }
     progress.finish_and_clear();
     Ok(true)
 }
 
+/// Finds out what the generator itself can do, where what is received a second is asked for: it
+/// drives a server that does as little as one can. Returns false if it was interrupted.
+fn calibrate(
+    bench: &Bench,
+    jobs: &[Job],
+    reference: Option<Candidate>,
+    plan: &Plan,
+    results: &mut Results,
+) -> anyhow::Result<bool> {
+    let Some(reference) = reference else { return Ok(true) };
+    let is_asked =
+        |job: &&Job| job.scenario.metrics.contains(&Metric::ReceivedPerSecond) && !job.is_unusual();
+    for job in jobs.iter().filter(is_asked) {
+        let ceilings = &mut results.scenarios[job.index].ceilings;
+        if ceilings.iter().any(|it| it.load == job.load) {
+            continue;
+        }
+        let timing = (job.scenario.timing)(plan.effort);
+        let Some(round) = bench.measure(&reference, &job.load, timing, 0, false)? else {
+            return Ok(false);
+        };
+        let metric = |metric| round.metrics.get(&metric).copied();
+        let ceiling = metric(Metric::GeneratorCeiling).zip(metric(Metric::ReceivedPerSecond));
+        ceilings.extend(ceiling.map(|(per_second, received_per_second)| Ceiling {
+            load: job.load.clone(),
+            per_second,
+            received_per_second,
+        }));
+    }
+    Ok(true)
+}
+
 impl Job<'_> {
+    /// Whether what its load does to the server, or to the generator, is not usual.
+    fn is_unusual(&self) -> bool {
+        self.load.trouble.is_some()
+    }
+
     fn describe(&self) -> String {
         format!("{}, {}, {}", self.scenario.id, self.load, self.candidate.subject.label())
     }
@@ -226,6 +280,9 @@ impl Load {
         let fitting = (most > 0).then(|| 10_usize.pow(most.ilog10()))?;
         let pace = match self.pace {
             Pace::PerSecond(rate) => Pace::PerSecond(rate * fitting as f64 / self.clients as f64),
+            Pace::AtMostPerSecond(rate) => {
+                Pace::AtMostPerSecond(rate * fitting as f64 / self.clients as f64)
+            }
             other => other,
         };
         let smaller = Self {

@@ -10,11 +10,13 @@ mod echo;
 mod headline;
 mod idle;
 mod ladder;
+mod lies;
 mod noisy;
 mod rate;
 mod slow_reader;
 mod storm;
 
+pub(crate) use lies::{COLD, PAUSE};
 pub(crate) use slow_reader::STOPS_READING;
 
 /// A question, and what is measured to answer it.
@@ -40,7 +42,7 @@ pub(crate) struct Timing {
 }
 
 /// All of them. The first two are the default.
-pub const SCENARIOS: [Scenario; 9] = [
+pub const SCENARIOS: [Scenario; 10] = [
     echo::SCENARIO,
     broadcast::SCENARIO,
     rate::SCENARIO,
@@ -50,11 +52,15 @@ pub const SCENARIOS: [Scenario; 9] = [
     slow_reader::SCENARIO,
     noisy::SCENARIO,
     ladder::SCENARIO,
+    lies::SCENARIO,
 ];
 
 impl Scenario {
     /// The names of those that are run when none is named.
     pub const DEFAULT: [&str; 2] = ["echo", "broadcast"];
+
+    /// The one that says how measuring goes wrong, and nothing of servers.
+    pub const LIES: &str = lies::SCENARIO.id;
 
     /// The one of that name.
     pub fn named(name: &str) -> Option<&'static Self> {

@@ -20,6 +20,8 @@ pub(crate) struct Candidate {
     pub(crate) broadcast: Option<Start>,
     /// What it speaks then.
     pub(crate) protocol: Protocol,
+    /// How many cores it gets.
+    pub(crate) cores: usize,
 }
 
 /// How a server is started.
@@ -61,6 +63,9 @@ impl FromStr for Own {
     }
 }
 
+/// The stage that can use several cores.
+pub(crate) const MANY_CORES: &str = "07";
+
 /// The seven stages: number, model, and whether it takes `--mode`; the others only echo.
 pub const STAGES: [(&str, &str, bool); 7] = [
     ("01", "blocking", false),
@@ -92,13 +97,29 @@ impl Candidate {
                         id: number.to_owned(),
                         name: model.to_owned(),
                         kind: Kind::Stage,
+                        cores: None,
                     },
                     echo: Some(Start::Words(start("echo"))),
                     broadcast: has_modes.then(|| Start::Words(start("broadcast"))),
                     protocol: Protocol::Lines,
+                    cores: 1,
                 })
             })
             .collect()
+    }
+
+    /// The same server on so many cores, with a thread for each.
+    pub(crate) fn on_cores(&self, cores: usize) -> Self {
+        let mut it = self.clone();
+        it.subject.id = format!("{}x{cores}", it.subject.id);
+        it.subject.cores = Some(cores);
+        it.cores = cores;
+        for start in [&mut it.echo, &mut it.broadcast].into_iter().flatten() {
+            if let Start::Words(words) = start {
+                words.extend(["--threads".to_owned(), cores.to_string()]);
+            }
+        }
+        it
     }
 
     /// A server of the user's own.
@@ -108,10 +129,16 @@ impl Candidate {
             own.modes.contains(&mode).then_some(Start::Line(line))
         };
         Self {
-            subject: Subject { id: own.name.clone(), name: own.name.clone(), kind: Kind::Yours },
+            subject: Subject {
+                id: own.name.clone(),
+                name: own.name.clone(),
+                kind: Kind::Yours,
+                cores: None,
+            },
             echo: start(Mode::Echo, "echo"),
             broadcast: start(Mode::Broadcast, "broadcast"),
             protocol: Protocol::Lines,
+            cores: 1,
         }
     }
 

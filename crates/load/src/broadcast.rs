@@ -324,7 +324,7 @@ impl Workload for Room {
             match self.pace {
                 Pace::InFlight(in_flight) => self.send(in_flight.max(1) as u64),
                 Pace::PerSecond(_) => self.send_due(self.clock.nanos()),
-                Pace::Silent => {}
+                Pace::AtMostPerSecond(_) | Pace::Silent => {}
             }
         }
     }

@@ -340,7 +340,7 @@ impl Crowd {
     /// Everyone is there who will be: the loop begins, and the flood.
     fn open(&mut self) {
         self.is_open = true;
-        if let Pace::PerSecond(rate) = self.pace {
+        if let Pace::PerSecond(rate) | Pace::AtMostPerSecond(rate) = self.pace {
             let senders = self.connections.len() - usize::from(self.has_flooder);
             self.schedule = Some(Schedule::new(self.clock.nanos(), rate, senders));
         }
@@ -446,7 +446,7 @@ impl Crowd {
             _ if !self.is_open => 0,
             _ if !is_polite => (Echo::FLOOD as u64 / self.message).max(1),
             Pace::InFlight(depth) => depth.max(1) as u64,
-            Pace::PerSecond(_) | Pace::Silent => 0,
+            Pace::PerSecond(_) | Pace::AtMostPerSecond(_) | Pace::Silent => 0,
         };
         while connection.begun - connection.completed < depth {
             connection.begun += 1;
@@ -460,7 +460,14 @@ impl Crowd {
     fn send_due(&mut self, now: u64) {
         while let Some(sender) = self.schedule.as_mut().and_then(|schedule| schedule.next(now)) {
             let index = sender + usize::from(self.has_flooder);
-            self.connections[index].begun += 1;
+            let connection = &mut self.connections[index];
+            if matches!(self.pace, Pace::AtMostPerSecond(_)) {
+                if connection.begun > connection.completed {
+                    continue;
+                }
+                connection.in_flight.push_back(now);
+            }
+            connection.begun += 1;
             self.counts.sent += 1;
             self.flush(index);
         }
@@ -513,7 +520,7 @@ impl Crowd {
 
     /// The share of all messages of an open loop that have come back.
     fn delivered(&self) -> Option<f64> {
-        let due = self.schedule?.due;
+        let due = self.schedule.filter(|_| matches!(self.pace, Pace::PerSecond(_)))?.due;
         let connections = self.connections.iter().skip(usize::from(self.has_flooder));
         let came: u64 = connections.map(|it| it.completed.saturating_sub(1)).sum();
         (due > 0).then(|| (came as f64 / due as f64).min(1.0))

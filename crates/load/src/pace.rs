@@ -12,6 +12,10 @@ pub enum Pace {
     /// An open loop: so many a second leave, from all clients together, one after the other,
     /// whatever comes back.
     PerSecond(f64),
+    /// A closed loop with a pace, of an echo: so many a second leave at most. A connection that still
+    /// waits for an answer lets its turn pass, and a latency counts from when the message left. It is
+    /// how a server is helped to hide that it stood still; to be shown, not used.
+    AtMostPerSecond(f64),
     /// Each client is served once when it arrives; then nobody says anything.
     Silent,
 }
@@ -22,7 +26,7 @@ impl Pace {
     pub(crate) fn longest_drain(self) -> Duration {
         match self {
             Self::PerSecond(_) => Duration::from_secs(2),
-            Self::InFlight(_) | Self::Silent => Duration::MAX,
+            Self::InFlight(_) | Self::AtMostPerSecond(_) | Self::Silent => Duration::MAX,
         }
     }
 }

@@ -249,6 +249,24 @@ fn an_open_loop_sends_at_its_pace_and_counts_all_that_comes() {
 }
 
 #[test]
+fn whoever_waits_for_an_answer_lets_the_clock_run_on() {
+    side_by_side([true, false], |waits| {
+        // Each hears one echo, when it arrives, and nothing more.
+        let server = serve(|mut stream, _| {
+            let mut number = 0;
+            copy_back(&mut stream, |bytes| {
+                number += 1;
+                if number > 1 { Vec::new() } else { bytes }
+            });
+        });
+        let pace = if waits { Pace::AtMostPerSecond(1000.0) } else { Pace::PerSecond(1000.0) };
+        let report = run_echo(&Echo { pace, ..echo_plan(3) }, server);
+        let sent = report.window.expect("it was measured").sent;
+        assert_eq!(waits, sent <= 3, "{pace:?}: {sent}");
+    });
+}
+
+#[test]
 fn a_server_that_cannot_keep_the_pace_is_behind() {
     let server = serve(|mut stream, _| {
         let mut message = [0; 64];

@@ -1,8 +1,11 @@
 //! The shared log directly on epoll, without coroutines, runtime or any limit: what the machine
 //! allows that design. It is measured beside the stages, and is none of them: a client that does
-//! not read is kept for ever, and lines may be of any length.
+//! not read is kept for ever, and lines may be of any length. With `--mode echo` it sends back what
+//! it reads, with as little around it.
 //!
-//! `reference [--port N]` prints its address like the stages do.
+//! It is also what the load generator is measured against, to know what that can do.
+//!
+//! `reference [--port N] [--mode echo|broadcast]` prints its address like the stages do.
 
 use std::io::{self, IoSlice, Write};
 use std::net::Ipv4Addr;
@@ -12,8 +15,8 @@ use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
 use rustix::io::{Errno, writev};
 use rustix::net::{
-    AddressFamily, RecvFlags, SocketAddrV4, SocketFlags, SocketType, accept_with, bind,
-    getsockname, listen, recv, socket_with, sockopt,
+    AddressFamily, RecvFlags, SendFlags, SocketAddrV4, SocketFlags, SocketType, accept_with, bind,
+    getsockname, listen, recv, send, socket_with, sockopt,
 };
 
 /// A turn takes at most so many events, and one read at most so many bytes.
@@ -27,13 +30,14 @@ struct Client {
     /// How far it has got in the log, and its own lines further on, which it is not sent.
     position: u64,
     own: Vec<(u64, u64)>,
-    /// The beginning of a line.
+    /// The beginning of a line; of an echo, what has not left yet.
     partial: Vec<u8>,
 }
 
 fn main() -> io::Result<()> {
-    let port = std::env::args().skip_while(|it| it != "--port").nth(1);
-    let port = port.and_then(|port| port.parse().ok()).unwrap_or(3000);
+    let option = |name| std::env::args().skip_while(|it| it != name).nth(1);
+    let is_echo = option("--mode").is_some_and(|mode| mode == "echo");
+    let port = option("--port").and_then(|port| port.parse().ok()).unwrap_or(3000);
     let listener =
         socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::NONBLOCK, None)?;
     sockopt::set_socket_reuseaddr(&listener, true)?;
@@ -62,9 +66,17 @@ fn main() -> io::Result<()> {
             let Some(client) = &mut clients[index as usize] else { continue };
             let readable = epoll::EventFlags::IN | epoll::EventFlags::RDHUP;
             let flags = event.flags;
-            if flags.intersects(readable) && !read(client, &mut buffer, &mut log, start) {
+            let stays = if is_echo {
+                echo(client, &mut buffer)
+            } else {
+                !flags.intersects(readable) || read(client, &mut buffer, &mut log, start)
+            };
+            if !stays {
                 clients[index as usize] = None;
             }
+        }
+        if is_echo {
+            continue;
         }
         // Everyone who was ready has spoken: now each gets all of it in one write.
         for client in &mut clients {
@@ -102,6 +114,34 @@ fn accept(
         epoll::add(poll, &socket, epoll::EventData::new_u64(index), interest)?;
         let client = Client { socket, position: end, own: Vec::new(), partial: Vec::new() };
         clients.push(Some(client));
+    }
+}
+
+/// Sends back what the client says, and reads no more while some of that waits. False if it has left.
+fn echo(client: &mut Client, buffer: &mut [u8]) -> bool {
+    loop {
+        while !client.partial.is_empty() {
+            match send(&client.socket, &client.partial, SendFlags::NOSIGNAL) {
+                Ok(sent) => drop(client.partial.drain(..sent)),
+                Err(Errno::INTR) => {}
+                Err(error) => return error == Errno::AGAIN,
+            }
+        }
+        let received = match recv(&client.socket, &mut *buffer, RecvFlags::empty()) {
+            Ok((0, _)) => return false,
+            Ok((received, _)) => received,
+            Err(Errno::INTR) => continue,
+            Err(error) => return error == Errno::AGAIN,
+        };
+        let sent = match send(&client.socket, &buffer[..received], SendFlags::NOSIGNAL) {
+            Ok(sent) => sent,
+            Err(Errno::AGAIN | Errno::INTR) => 0,
+            Err(_) => return false,
+        };
+        client.partial.extend_from_slice(&buffer[sent..received]);
+        if sent == received && received < buffer.len() {
+            return true; // a short read has emptied the socket
+        }
     }
 }
 

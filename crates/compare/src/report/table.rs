@@ -1,6 +1,7 @@
 use crate::format;
 use crate::metric::{Metric, Unit};
-use crate::results::{Mark, Measurement, Results, Scenario};
+use crate::results::{Mark, Measurement, Results, Scenario, Subject};
+use crate::statistics::Median;
 
 /// A scenario's answer as rows of text.
 pub(crate) struct Table {
@@ -160,6 +161,7 @@ pub(crate) fn notes(results: &Results) -> Vec<String> {
             placement.server, placement.generator
         )
     });
+    notes.extend(results.subjects.iter().filter_map(|it| on_several_cores(results, it)));
     notes.extend(results.notes.iter().cloned());
     let machine = &results.machine;
     notes.push(format!(
@@ -173,6 +175,23 @@ pub(crate) fn notes(results: &Results) -> Vec<String> {
     notes
 }
 
+/// Where a subject ran that was given more than one core, and what that left to the generator.
+fn on_several_cores(results: &Results, subject: &Subject) -> Option<String> {
+    let cores = subject.cores?;
+    let of = || results.measurements().map(|(_, it)| it).filter(|it| it.subject == subject.id);
+    let busy = |it: &Measurement| it.median(Metric::GeneratorCpu);
+    let share = Median::of(of().filter_map(busy));
+    let generator = match share.filter(|_| of().any(|it| it.is_marked(Mark::SharedCore))) {
+        None => ".".to_owned(),
+        Some(share) => format!(
+            "; the generator had to share one of them, and used {} to {} of it.",
+            format::share(share.low),
+            format::share(share.high)
+        ),
+    };
+    Some(format!("{}: a thread on each of {cores} cores{generator}", subject.label()))
+}
+
 /// What the generator itself could do in this scenario.
 fn ceilings(scenario: &Scenario) -> Option<String> {
     let rates: Vec<_> = scenario
@@ -183,7 +202,8 @@ fn ceilings(scenario: &Scenario) -> Option<String> {
     let is_shown = scenario.metrics.contains(&Metric::ReceivedPerSecond) && !rates.is_empty();
     is_shown.then(|| {
         format!(
-            "{}: the generator's own ceiling, in messages/s: {}.",
+            "{}: the generator's own ceiling in messages/s, measured against a server that does \
+             as little as one can: {}.",
             scenario.id,
             rates.join("; ")
         )
