@@ -59,6 +59,17 @@ pub fn pages(root: &Path) -> io::Result<Vec<Page>> {
     files.into_iter().map(read).collect()
 }
 
+/// The names of the book's chapters, as their files have them: `stage-05`.
+///
+/// # Errors
+/// As [`pages`].
+pub fn chapters(root: &Path) -> io::Result<Vec<String>> {
+    let mut files: Vec<_> = pages(root)?.into_iter().map(|page| page.file).collect();
+    files.retain(|file| file.parent() == Some(Path::new("book/src")));
+    let names = files.iter().filter_map(|file| file.file_stem()?.to_str());
+    Ok(names.filter(|name| *name != "SUMMARY").map(str::to_owned).collect())
+}
+
 /// The fenced code blocks of a page.
 pub fn blocks(page: &str) -> Vec<Block> {
     let mut blocks: Vec<Block> = Vec::new();

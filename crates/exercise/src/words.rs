@@ -180,7 +180,8 @@ pub fn narrow(markdown: &str) -> String {
         if !goes_on && !item.is_empty() {
             let hanging = if is_item(&item) { "  " } else { "" };
             let options = textwrap::Options::new(COLUMNS).subsequent_indent(hanging);
-            text += &(textwrap::fill(&item, options) + "\n");
+            let filled = textwrap::fill(&unbroken(&item), options);
+            text += &(filled.replace(NO_BREAK, " ") + "\n");
             item.clear();
         }
         if line.is_empty() || is_code {
@@ -192,6 +193,17 @@ pub fn narrow(markdown: &str) -> String {
     }
     text.truncate(text.trim_end().len());
     text + "\n"
+}
+
+const NO_BREAK: &str = "\u{a0}";
+
+/// The text, with spaces in code that no line ends at: a command can be copied.
+fn unbroken(text: &str) -> String {
+    let part = |(index, part): (usize, &str)| match index % 2 {
+        0 => part.to_owned(),
+        _ => part.replace(' ', NO_BREAK),
+    };
+    text.split('`').enumerate().map(part).collect::<Vec<_>>().join("`")
 }
 
 /// `- one`, or `1. one`.
@@ -212,6 +224,8 @@ mod tests {
         let narrow = narrow(&text);
         assert!(narrow.lines().all(|line| line.len() <= COLUMNS || line == code), "{narrow}");
         assert!(narrow.contains("a b\n\n- one more\n- two\n\n    xxx"), "{narrow}");
+        let command = format!("{}`cargo xtask book open bridge`.\n", "word ".repeat(12));
+        assert!(super::narrow(&command).contains("\n`cargo xtask book open bridge`.\n"));
     }
 
     /// What a learner reads of a first case that fails like this.

@@ -141,12 +141,14 @@ impl Server {
         Ok(())
     }
 
+    // ANCHOR: watch
     /// Asks for the next event of a socket. mio tells once that there is something to read;
     /// asked again, it looks again: so one read for each event is enough.
     fn watch(&self, socket: &impl AsRawFd, token: Token) -> io::Result<()> {
         let registry = self.poll.registry();
         registry.reregister(&mut SourceFd(&socket.as_raw_fd()), token, Interest::READABLE)
     }
+    // ANCHOR_END: watch
 
     // ANCHOR: handle_client
     /// A client's callback: reads once. Its errors end here: they are this client's alone.
