@@ -3,7 +3,7 @@
 use conformance::{Failure, Symptom, Verdict};
 use harness::Scene;
 
-use crate::{Beginning, Exercise, Judged, Report};
+use crate::{Exercise, Judged, Report};
 
 impl Report {
     /// The report in a learner's words, several lines. It ends without a line's end.
@@ -58,10 +58,8 @@ fn explain(judged: &Judged, exercise: &Exercise) -> String {
         };
     };
     text += &match verdict {
-        _ if *turns && judged.is_as_before() => match exercise.mark.begins_with {
-            Beginning::Listing => format!("It still does what {} does. ", exercise.mark.base),
-            Beginning::Flaw | Beginning::Own => "It still does what it did at first. ".to_owned(),
-        },
+        // Not always what the stage does: a listing may have a flaw put in.
+        _ if *turns && judged.is_as_before() => "It still does what it did at first. ".to_owned(),
         _ if *turns => String::new(),
         Verdict::Unexpected(designed, _) => {
             format!("{} fails here, too, but in another way: {designed}. ", exercise.mark.base)

@@ -28,15 +28,16 @@ fn each_connection_has_its_number(bench: &Bench<'_>) -> Outcome {
     for number in 1..=3 {
         let mut client = server.connect(&format!("client {number}"))?;
         bench.serve(&server, &mut client)?;
-        let start = format!("connection from {}", client.local_address());
-        let line = || Ok(server.stderr().into_iter().find(|line| line.starts_with(&start)));
+        let address = client.local_address().to_string();
+        let line = || Ok(server.stderr().into_iter().find(|line| line.contains(&address)));
         let line = server.wait_until("to log the connection", line, Option::is_some)?;
         let line = line.unwrap_or_default();
-        let expected = format!("{start}, number {number}");
+        let before = format!("connection from {address}");
+        let expected = format!("{before}, number {number}");
         ensure(line == expected, || {
             let failure =
                 Failure::new("each connection is logged with its number", expected, &line);
-            if line == start { failure.signature("no number in the log") } else { failure }
+            if line == before { failure.signature("no number in the log") } else { failure }
                 .at(&server)
         })?;
         client.leave();

@@ -1,9 +1,10 @@
+use std::io;
 use std::time::Instant;
 
 use conformance::{Bench, Case, Failure, Outcome, Problem, Require, ensure, passed};
 use harness::{Cause, Client, Server, Signal, patience};
 
-use super::{HELLO, must_be_refused};
+use super::{HELLO, is_refused, must_be_refused};
 
 pub(super) const CASES: &[Case] = &[
     Case::any(
@@ -15,6 +16,18 @@ pub(super) const CASES: &[Case] = &[
         "A limit that nobody is told about looks like a server that hangs; and one that \
          counts who has left fills up for good.",
     ),
+    Case::any(
+        "02-limit/02",
+        "the limit holds for those who come at once",
+        the_limit_holds_for_those_who_come_at_once,
+    )
+    .why("Whoever looks first and counts later lets in all who come in between."),
+    Case::any(
+        "02-close/01",
+        "the list tells how many are there",
+        the_list_tells_how_many_are_there,
+    )
+    .why("A list that keeps who has left tells a wrong number, and none tells nothing."),
     Case::any(
         "02-stop/01",
         "a stop sends what is owed, and ends with 0",
@@ -48,6 +61,60 @@ fn a_client_above_the_limit_is_refused(bench: &Bench<'_>) -> Outcome {
     served.exchange(HELLO, HELLO).require("a client who was served is served to its end")?;
     d.leave();
     must_be_refused(&server, "e").require("the limit holds after clients have left")?;
+    passed()
+}
+
+/// Clients come while the server stands still: it finds all of them when it goes on. It serves the
+/// first two.
+fn the_limit_holds_for_those_who_come_at_once(bench: &Bench<'_>) -> Outcome {
+    let server = Server::start(bench.command(0).env("MAX_CLIENTS", "2"))?;
+    for _ in 0..5 {
+        server.pause()?;
+        let [mut a, mut b] = [server.connect("a")?, server.connect("b")?];
+        let mut others = Vec::new();
+        for name in ["c", "d", "e", "f"] {
+            others.push(server.connect(name)?);
+        }
+        server.resume()?;
+        for client in &mut others {
+            is_refused(&server, client)?;
+        }
+        for client in [&mut a, &mut b] {
+            client.exchange(HELLO, HELLO).require("clients within the limit are served")?;
+            client.half_close()?;
+            client.expect_eof()?;
+        }
+        // Nobody is counted any more.
+        let threads = || server.thread_count().map_err(io::Error::other);
+        server.wait_until("its clients' threads to end", threads, |threads| *threads == 1)?;
+    }
+    passed()
+}
+
+/// A, B and C come one after the other, A leaves, and D comes.
+fn the_list_tells_how_many_are_there(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let come = |name: &str, number: usize| -> Result<Client, Box<Problem>> {
+        let mut client = server.connect(name)?;
+        client.exchange(HELLO, HELLO).require("each client is served")?;
+        let lines = server.stderr();
+        let told = lines.iter().rfind(|line| line.starts_with("clients: ")).map_or("", |it| it);
+        let expected = format!("clients: {number}");
+        ensure(told == expected, || {
+            let requirement = "with each connection the log tells how many clients are there";
+            Failure::new(requirement, expected, format!("{told:?}")).at(&server)
+        })?;
+        Ok(client)
+    };
+    let mut a = come("a", 1)?;
+    let _b = come("b", 2)?;
+    let _c = come("c", 3)?;
+    let threads = server.thread_count()?;
+    a.half_close()?;
+    a.expect_eof().require("who has nothing more to send sees the end of its stream")?;
+    let now = || server.thread_count().map_err(io::Error::other);
+    server.wait_until("the thread of a to end", now, |now| *now < threads)?;
+    come("d", 3)?;
     passed()
 }
 
