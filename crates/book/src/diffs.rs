@@ -56,6 +56,15 @@ const STEPS: &[Step] = &[
         }],
     },
     Step {
+        name: "diff-06-07.md",
+        parts: &[Part {
+            anchor: "echo",
+            old: "stage-06/examples/waker/main.rs",
+            new: "stage-07/examples/echo.rs",
+            function: Some("echo"),
+        }],
+    },
+    Step {
         name: "diff-05-06.md",
         parts: &[
             Part {
