@@ -32,11 +32,23 @@ enum Action {
     Check,
     /// Write what is generated anew: the diffs between stages, and the measured figures
     Generate,
-    /// Measure the five policies of backpressure anew (a minute), for `generate`
+    /// Measure anew what the book tells of, for `generate`: a few minutes
     ///
     /// The other figures of the book are those of book/measured/compare.json, which
     /// `cargo xtask compare --format json` prints.
-    Measure,
+    Measure {
+        /// What to measure
+        #[arg(value_enum, default_values_t = [Measured::Policies, Measured::Growth])]
+        what: Vec<Measured>,
+    },
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Measured {
+    /// The five policies of backpressure, with a client that does not read
+    Policies,
+    /// The system calls of a broadcast; needs `perf`, and root
+    Growth,
 }
 
 /// Does what `options` say.
@@ -58,8 +70,13 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
             ::book::generated::write(::book::root()).context("cannot generate")?;
             Ok(ExitCode::SUCCESS)
         }
-        Some(Action::Measure) => {
-            ::book::policies::measure(::book::root())?;
+        Some(Action::Measure { ref what }) => {
+            for what in what {
+                match what {
+                    Measured::Policies => ::book::policies::measure(::book::root())?,
+                    Measured::Growth => ::book::growth::measure(::book::root())?,
+                }
+            }
             Ok(ExitCode::SUCCESS)
         }
     }

@@ -19,6 +19,7 @@ pub mod console;
 mod diffs;
 mod exercises;
 pub mod generated;
+pub mod growth;
 pub mod html;
 mod look;
 pub mod markdown;

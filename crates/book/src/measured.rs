@@ -1,8 +1,8 @@
 //! The figures in the book: each comes from a kept run, none is typed by hand.
 //!
-//! `book/measured/compare.json` is what `cargo xtask compare --format json` wrote, and
-//! `book/measured/policies.json` what `cargo xtask book measure` did. To have newer figures in the
-//! book, measure again, and `cargo xtask book generate`.
+//! `book/measured/compare.json` is what `cargo xtask compare --format json` wrote, and the other
+//! files there are what `cargo xtask book measure` did. To have newer figures in the book, measure
+//! again, and `cargo xtask book generate`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -73,6 +73,7 @@ pub fn page(root: &Path) -> io::Result<String> {
         ("stage-07", run.tokio()?),
         ("machine", run.machine()),
         ("policies", crate::policies::table(root)?),
+        ("growth", crate::growth::tables(root)?),
     ];
     for (anchor, text) in parts {
         let mut text = text.trim_end().to_owned();
