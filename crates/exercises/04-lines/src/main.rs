@@ -175,6 +175,10 @@ impl Server {
         // todo: what arrives in one read is not a line.
         let arrived = self.buffer[..received].to_vec();
         self.broadcast(&arrived);
+        if received == 0 {
+            // A reset is told once, and the write to a client may have been told: that is no end.
+            client.stream.peer_addr()?;
+        }
         Ok(received > 0)
     }
 
