@@ -88,7 +88,7 @@ pub(crate) struct Options {
 
 const AFTER_HELP: &str = "\
 Examples:
-  cargo xtask check stage-03 conc            its cases of several clients at once
+  cargo xtask check stage-03 conc            several clients at once
   cargo xtask check stage-05 --expect good   is it repaired?
   cargo xtask check --mode echo -- python3 my_server.py {port}
   cargo xtask check --mode broadcast bcast/01 --addr 127.0.0.1:3000
