@@ -199,25 +199,29 @@ fn entry(call: &str) -> String {
     format!("syscalls:sys_enter_{call}")
 }
 
-/// What is measured, as two tables: system calls for a thousand deliveries, and lines in a write.
+/// The table of system calls for a thousand deliveries.
 ///
 /// # Errors
 /// Nothing was measured, or in another form.
-pub fn tables(root: &Path) -> io::Result<String> {
-    let work: Vec<Work> = serde_json::from_slice(&fs::read(root.join(FILE))?)?;
-    let calls = |it: &Work| 1000.0 * it.calls as f64 / it.delivered as f64;
-    let lines = |it: &Work| it.delivered as f64 / it.writes as f64;
-    Ok(table(&work, "system calls for 1,000 deliveries", calls)?
-        + "\n"
-        + &table(&work, "lines that a write carries", lines)?)
+pub fn calls(root: &Path) -> io::Result<String> {
+    table(root, "system calls for 1,000 deliveries", |it| {
+        1000.0 * it.calls as f64 / it.delivered as f64
+    })
 }
 
-fn table(work: &[Work], title: &str, figure: impl Fn(&Work) -> f64) -> io::Result<String> {
-    let mut text = format!("| {title}");
-    for clients in CLIENTS {
-        text += &format!(" | {} clients", thousands(clients));
-    }
-    text += &format!(" |\n|---{}|\n", "|---:".repeat(CLIENTS.len()));
+/// The table of lines in a write.
+///
+/// # Errors
+/// As [`calls`].
+pub fn lines(root: &Path) -> io::Result<String> {
+    table(root, "lines that a write carries", |it| it.delivered as f64 / it.writes as f64)
+}
+
+fn table(root: &Path, title: &str, figure: impl Fn(&Work) -> f64) -> io::Result<String> {
+    let work: Vec<Work> = serde_json::from_slice(&fs::read(root.join(FILE))?)?;
+    let clients = CLIENTS.map(thousands).join(" | ");
+    let mut text = format!("| {title} | {clients} clients |\n|---");
+    text += &format!("{}|\n", "|---:".repeat(CLIENTS.len()));
     for (design, ..) in DESIGNS {
         text += &format!("| {design}");
         for clients in CLIENTS {

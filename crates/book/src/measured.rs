@@ -73,7 +73,8 @@ pub fn page(root: &Path) -> io::Result<String> {
         ("stage-07", run.tokio()?),
         ("machine", run.machine()),
         ("policies", crate::policies::table(root)?),
-        ("growth", crate::growth::tables(root)?),
+        ("calls", crate::growth::calls(root)?),
+        ("lines", crate::growth::lines(root)?),
     ];
     for (anchor, text) in parts {
         let mut text = text.trim_end().to_owned();
