@@ -24,6 +24,7 @@ pub mod html;
 mod look;
 pub mod markdown;
 mod measured;
+mod measuring;
 pub mod policies;
 pub mod programs;
 mod replay;

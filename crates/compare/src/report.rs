@@ -11,7 +11,7 @@ mod plot;
 mod table;
 mod text;
 
-pub use html::html;
+pub use html::{PLOT_STYLE, figures, html};
 pub use markdown::markdown;
 pub use text::text;
 

@@ -221,7 +221,12 @@ fn calibrate(
             return Ok(false);
         };
         let metric = |metric| round.metrics.get(&metric).copied();
-        let ceiling = metric(Metric::GeneratorCeiling).zip(metric(Metric::ReceivedPerSecond));
+        // A clock that leaves the generator idle says nothing of what it could do.
+        let is_driven = matches!(job.load.pace, Pace::InFlight(_))
+            || metric(Metric::GeneratorCoreBusy).is_some_and(|busy| busy > 0.5);
+        let ceiling = metric(Metric::GeneratorCeiling)
+            .zip(metric(Metric::ReceivedPerSecond))
+            .filter(|_| is_driven);
         ceilings.extend(ceiling.map(|(per_second, received_per_second)| Ceiling {
             load: job.load.clone(),
             per_second,

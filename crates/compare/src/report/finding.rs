@@ -16,7 +16,11 @@ pub(crate) fn finding(results: &Results, scenario: &Scenario) -> Option<String> 
         let is_rated = |it: &Measurement| {
             it.works() || it.is_behind() || (metric == Metric::Delivered && !it.failed)
         };
-        let of = |it: &&Measurement| it.load == **load && is_rated(it);
+        // Who has more cores than the others is not compared with them.
+        let has_more = |it: &Measurement| {
+            results.subject(&it.subject).is_some_and(|subject| subject.cores.is_some())
+        };
+        let of = |it: &&Measurement| it.load == **load && is_rated(it) && !has_more(it);
         let mut ranked: Vec<(&Measurement, Median)> = scenario
             .measurements
             .iter()

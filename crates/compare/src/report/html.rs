@@ -1,14 +1,12 @@
-use std::fmt;
-
 use anyhow::Context;
 use askama::Template;
 
 use super::finding::finding;
-use super::plot::{Axis, Plot, Scale, Series};
+use super::plot::{Axis, Look, Plot, Scale, Series};
 use super::table::{Kind, Table, notes};
 use crate::format;
 use crate::metric::{Metric, Unit};
-use crate::results::{Load, Measurement, Results, Round, Scenario, Slice};
+use crate::results::{Kind as Origin, Load, Measurement, Results, Round, Scenario, Slice, Subject};
 
 /// The report: one file without anything from elsewhere, for a browser, a projector or paper.
 ///
@@ -21,7 +19,7 @@ pub fn html(results: &Results) -> anyhow::Result<String> {
         .iter()
         .filter(|scenario| !scenario.measurements.is_empty())
         .map(|scenario| Section::of(results, scenario))
-        .collect::<Result<_, _>>()?;
+        .collect::<anyhow::Result<_>>()?;
     let page = Page {
         results,
         machine: machine(results),
@@ -56,11 +54,18 @@ struct Section {
     id: String,
     question: String,
     finding: Option<String>,
-    /// Who has which colour.
-    legend: Vec<(usize, String)>,
+    figures: String,
+    table: Table,
+}
+
+/// The plots of a scenario, with a key to their lines.
+#[derive(Template)]
+#[template(path = "figures.html")]
+struct Figures {
+    /// Who has which kind of line.
+    key: Vec<(Look, String)>,
     /// What each shows, and its SVG.
     plots: Vec<(String, String)>,
-    table: Table,
 }
 
 struct Failure {
@@ -70,32 +75,43 @@ struct Failure {
 }
 
 impl Section {
-    fn of(results: &Results, scenario: &Scenario) -> Result<Self, fmt::Error> {
-        let colours: Vec<(usize, String)> = results
-            .subjects
-            .iter()
-            .enumerate()
-            .filter(|(_, it)| scenario.measurements.iter().any(|of| of.subject == it.id))
-            .map(|(index, subject)| (index % COLOURS, subject.label()))
-            .collect();
-        let mut plots = Vec::new();
-        for plot in over_time(results, scenario).into_iter().chain(over_clients(results, scenario))
-        {
-            plots.push((plot.title.clone(), plot.svg()?));
-        }
+    fn of(results: &Results, scenario: &Scenario) -> anyhow::Result<Self> {
         Ok(Self {
             id: scenario.id.clone(),
             question: scenario.question.clone(),
             finding: finding(results, scenario),
-            legend: if plots.is_empty() { Vec::new() } else { colours },
-            plots,
+            figures: figures(results, scenario)?,
             table: Table::of(results, scenario),
         })
     }
 }
 
-/// How many colours the style sheet has.
-const COLOURS: usize = 10;
+/// The style sheet of the plots, for any page with light and dark colours.
+pub const PLOT_STYLE: &str = include_str!("../../templates/plot.css");
+
+/// The plots of a scenario as HTML without an empty line, for a page with [`PLOT_STYLE`]; nothing
+/// where there are none.
+///
+/// # Errors
+///
+/// None is known: a string takes everything.
+pub fn figures(results: &Results, scenario: &Scenario) -> anyhow::Result<String> {
+    let mut plots = Vec::new();
+    for plot in over_time(results, scenario).into_iter().chain(over_clients(results, scenario)) {
+        plots.push((plot.title.clone(), plot.svg().context("a plot cannot be drawn")?));
+    }
+    if plots.is_empty() {
+        return Ok(String::new());
+    }
+    let of = |(index, it): (usize, &Subject)| {
+        let is_in = scenario.measurements.iter().any(|of| of.subject == it.id);
+        is_in.then(|| (Look(index), it.label()))
+    };
+    let key = results.subjects.iter().enumerate().filter_map(of).collect();
+    let page = Figures { key, plots }.render().context("the plots cannot be written")?;
+    // In Markdown an empty line would end it.
+    Ok(page.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n"))
+}
 
 /// The metrics that get a plot, where the scenario asks for them.
 const PLOTTED: [Metric; 8] = [
@@ -153,6 +169,7 @@ fn over_clients(results: &Results, scenario: &Scenario) -> Vec<Plot> {
                 series: series(results, points),
             }
         })
+        .filter(|plot| !plot.series.is_empty())
         .collect()
 }
 
@@ -197,9 +214,11 @@ fn series(
     results: &Results,
     points: impl Fn(&str) -> (Vec<[f64; 2]>, Vec<[f64; 2]>),
 ) -> Vec<Series> {
-    let of = |(index, subject): (usize, &crate::results::Subject)| {
+    let of = |(index, subject): (usize, &Subject)| {
         let (line, dots) = points(&subject.id);
-        let series = Series { label: subject.label(), colour: index % COLOURS, line, dots };
+        let short = if subject.kind == Origin::Stage { &subject.id } else { &subject.name };
+        let short = short.clone();
+        let series = Series { label: subject.label(), short, look: Look(index), line, dots };
         (!series.line.is_empty()).then_some(series)
     };
     results.subjects.iter().enumerate().filter_map(of).collect()

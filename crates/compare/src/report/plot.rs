@@ -1,4 +1,5 @@
 use std::fmt::{self, Write};
+use std::ops::Range;
 
 use poloto::build::{markers, plot};
 use poloto::ticks::TickDistribution;
@@ -33,13 +34,37 @@ pub(crate) enum Scale {
 /// What one subject did.
 pub(crate) struct Series {
     pub(crate) label: String,
-    /// Its colour's number in the style sheet.
-    pub(crate) colour: usize,
+    /// The same as it stands at the end of its line.
+    pub(crate) short: String,
+    /// The number of its colour, and of its kind of line, in the style sheet.
+    pub(crate) look: Look,
     /// The points that a line connects.
     pub(crate) line: Vec<[f64; 2]>,
     /// Further points, one for each round.
     pub(crate) dots: Vec<[f64; 2]>,
 }
+
+/// What tells a line from the others: by its colour, and for who does not see that by its dashes.
+#[derive(Clone, Copy)]
+pub(crate) struct Look(pub(crate) usize);
+
+impl fmt::Display for Look {
+    /// As declarations of a style.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (colour, dash) = (self.0 % COLOURS, self.0 % DASHES);
+        write!(f, "--colour:var(--colour{colour});--dash:var(--dash{dash})")
+    }
+}
+
+/// How many colours and kinds of line the style sheet has.
+const COLOURS: usize = 10;
+const DASHES: usize = 4;
+
+/// Where the library draws, in its own units.
+const X: Range<f64> = 150.0..650.0;
+const Y: Range<f64> = 100.0..400.0;
+/// The height of what stands at the end of a line.
+const LINE_HEIGHT: f64 = 17.0;
 
 impl Plot {
     /// The `svg` element, with a title and a description for who cannot see it.
@@ -53,10 +78,12 @@ impl Plot {
         let ticks_y = self.y.ticks(points().map(|point| point[1]));
         let lines: Vec<_> = self.series.iter().map(|it| plot("").line(place(&it.line))).collect();
         let dots: Vec<_> = self.series.iter().map(|it| plot("").scatter(place(&it.dots))).collect();
-        let edges = markers(
-            [*ticks_x.first().unwrap_or(&0.0), *ticks_x.last().unwrap_or(&1.0)],
-            [*ticks_y.first().unwrap_or(&0.0), *ticks_y.last().unwrap_or(&1.0)],
-        );
+        let ends = |ticks: &[f64]| {
+            [ticks.first().copied().unwrap_or(0.0), ticks.last().copied().unwrap_or(1.0)]
+        };
+        let edges = [ends(&ticks_x), ends(&ticks_y)];
+        let labels = self.labels(edges)?;
+        let edges = markers(edges[0], edges[1]);
         let (x, y) = (self.x, self.y);
         let mut inner = poloto::frame()
             .with_tick_lines([false, true])
@@ -77,17 +104,57 @@ impl Plot {
         // The colours of the lines, and then those of their dots.
         let mut style = String::new();
         for (index, series) in self.series.iter().chain(&self.series).enumerate() {
-            write!(style, ".{id} .poloto{index}{{--colour:var(--colour{})}}", series.colour)?;
+            write!(style, ".{id} .poloto{index}{{{}}}", series.look)?;
         }
         let title = escaped(&self.title);
         write!(
             svg,
-            "<svg class=\"poloto {id}\" viewBox=\"50 80 620 410\" role=\"img\" \
+            "<svg class=\"poloto {id}\" viewBox=\"50 80 720 410\" role=\"img\" \
              aria-labelledby=\"{id}-title {id}-text\"><title id=\"{id}-title\">{title}</title>\
-             <desc id=\"{id}-text\">{}</desc><style>{style}</style>{inner}</svg>",
+             <desc id=\"{id}-text\">{}</desc><style>{style}</style>{inner}{labels}</svg>",
             escaped(&self.describe())
         )?;
         Ok(svg)
+    }
+
+    /// The names of the lines at their ends, each below the one before where they would meet.
+    fn labels(&self, [x, y]: [[f64; 2]; 2]) -> Result<String, fmt::Error> {
+        let share = |value: f64, [from, to]: [f64; 2]| (value - from) / (to - from);
+        let mut ends: Vec<_> = self
+            .series
+            .iter()
+            .filter_map(|series| {
+                let is_inside = |point: &&[f64; 2]| self.x.has(point[0]) && self.y.has(point[1]);
+                let end = series.line.iter().rfind(is_inside)?;
+                let right = X.start + share(self.x.scale.place(end[0]), x) * (X.end - X.start);
+                let down = Y.end - share(self.y.scale.place(end[1]), y) * (Y.end - Y.start);
+                Some((series, right, down))
+            })
+            .collect();
+        ends.sort_by(|one, other| one.1.total_cmp(&other.1).then(one.2.total_cmp(&other.2)));
+        for column in ends.chunk_by_mut(|one, other| one.1 == other.1) {
+            let mut next = f64::MIN;
+            for (_, _, down) in &mut *column {
+                *down = down.max(next);
+                next = *down + LINE_HEIGHT;
+            }
+            let mut next = Y.end;
+            for (_, _, down) in column.iter_mut().rev() {
+                *down = down.min(next);
+                next = *down - LINE_HEIGHT;
+            }
+        }
+        let mut labels = String::new();
+        for (series, right, down) in ends {
+            write!(
+                labels,
+                "<text class=\"end\" x=\"{:.0}\" y=\"{down:.0}\" style=\"{}\">{}</text>",
+                right + 9.0,
+                series.look,
+                escaped(&series.short)
+            )?;
+        }
+        Ok(labels)
     }
 
     /// The plot in words.
@@ -195,7 +262,8 @@ mod tests {
     fn a_plot_says_in_words_what_it_shows() {
         let series = Series {
             label: "06 <readiness>".to_owned(),
-            colour: 5,
+            short: "06".to_owned(),
+            look: Look(5),
             line: vec![[1.0, 10.0], [10.0, 500.0]],
             dots: vec![],
         };
@@ -205,6 +273,25 @@ mod tests {
         let svg = plot.svg().unwrap();
         assert!(svg.contains("<title id=\"p-title\">A &amp; B</title>"));
         assert!(svg.contains("06 &lt;readiness&gt;: from 10 at 1 to 500 at 10"));
-        assert!(svg.contains("var(--colour5)") && !svg.contains("http"));
+        assert!(svg.contains("--colour:var(--colour5);--dash:var(--dash1)"));
+        assert!(svg.contains(">06</text>") && !svg.contains("http"));
+    }
+
+    #[test]
+    fn names_at_the_ends_of_lines_do_not_meet() {
+        let series = |look: usize| Series {
+            label: String::new(),
+            short: look.to_string(),
+            look: Look(look),
+            line: vec![[1.0, 1.0], [10.0, 1.0]],
+            dots: vec![],
+        };
+        let (x, y) = (axis(Scale::Logarithmic), axis(Scale::Logarithmic));
+        let series = (0..4).map(series).collect();
+        let plot = Plot { id: "p".to_owned(), title: String::new(), x, y, series };
+        let labels = plot.labels([[0.0, 1.0], [0.0, 1.0]]).unwrap();
+        for down in ["349", "366", "383", "400"] {
+            assert!(labels.contains(&format!("x=\"659\" y=\"{down}\"")), "{labels}");
+        }
     }
 }

@@ -1,0 +1,214 @@
+//! The figures of the chapter on measuring, and the plots: from kept runs, as [`crate::measured`].
+//!
+//! `book/measured/measuring.json` is what
+//! `cargo xtask compare lies headline slow-reader --stages 04,06,07 --format json` wrote.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context;
+use chrono::DateTime;
+use compare::metric::Metric;
+use compare::results::{Load, Machine, Measurement, Pace, Scenario, Trouble};
+use compare::{Results, report};
+
+/// Where that run is kept, from the root of the workspace.
+const FILE: &str = "book/measured/measuring.json";
+
+/// The style sheet of the plots, from the root of the workspace.
+pub(crate) const STYLE: &str = "book/theme/plot.css";
+
+/// The stage that is measured rightly and wrongly.
+const SUBJECT: &str = "06";
+
+/// The page of parts that the chapter includes, one for each anchor.
+///
+/// # Errors
+/// A run cannot be read, or lacks a figure that the book tells of.
+pub(crate) fn page(root: &Path) -> anyhow::Result<String> {
+    let part = |(anchor, text): (String, String)| {
+        let text = text.trim_end();
+        format!("\n<!-- ANCHOR: {anchor} -->\n{text}\n<!-- ANCHOR_END: {anchor} -->\n")
+    };
+    Ok(parts(root)?.into_iter().map(part).collect())
+}
+
+fn parts(root: &Path) -> anyhow::Result<Vec<(String, String)>> {
+    let run = read(root, FILE)?;
+    let lies = scenario(&run, "lies")?;
+    let is = |trouble| move |load: &Load| load.trouble == trouble && !has_clock(load);
+    let right = find(lies, SUBJECT, is(None))?;
+    let mut parts: Vec<_> = [
+        ("rounds", rounds(&run, lies)?),
+        (
+            "same-core",
+            table(
+                ECHO,
+                &[
+                    ("each has a core", right),
+                    ("both on one core", find(lies, SUBJECT, is(Some(Trouble::SameCore)))?),
+                ],
+            ),
+        ),
+        (
+            "cold",
+            table(
+                ECHO,
+                &[
+                    ("two seconds, after a warm-up", right),
+                    (
+                        "the first fiftieth of a second",
+                        find(lies, SUBJECT, is(Some(Trouble::Cold)))?,
+                    ),
+                ],
+            ),
+        ),
+        (
+            "pause",
+            table(
+                PAUSED,
+                &[
+                    ("who has been answered", find(lies, SUBJECT, is_closed)?),
+                    ("the clock", find(lies, SUBJECT, |it| matches!(it.pace, Pace::PerSecond(_)))?),
+                ],
+            ),
+        ),
+        ("slow-reader", slow_reader(&run)?),
+        ("headline", headline(&run)?),
+        ("machine", machine(&run)),
+    ]
+    .into_iter()
+    .map(|(anchor, text)| (anchor.to_owned(), text))
+    .collect();
+
+    let run = read(root, crate::measured::FILE)?;
+    for id in ["echo", "broadcast"] {
+        let plots = report::figures(&run, scenario(&run, id)?)?;
+        parts.push((format!("plots-{id}"), plots));
+    }
+    Ok(parts)
+}
+
+/// What stands over a table, and what is in its columns.
+type Columns = (&'static str, &'static [(Metric, &'static str)]);
+
+const ECHO: Columns = (
+    "06, 50 connections",
+    &[
+        (Metric::ReceivedPerSecond, "round trips a second"),
+        (Metric::LatencyP50, "p50"),
+        (Metric::LatencyP99, "p99"),
+    ],
+);
+const PAUSED: Columns = (
+    "06 stands still for a second; the next message is sent by",
+    &[(Metric::LatencyP50, "p50"), (Metric::LatencyP99, "p99"), (Metric::LatencyMax, "longest")],
+);
+
+fn table((head, columns): Columns, rows: &[(&str, &Measurement)]) -> String {
+    let mut text = format!("| {head} |");
+    columns.iter().for_each(|(_, label)| text += &format!(" {label} |"));
+    text += &format!("\n|---|{}\n", "---|".repeat(columns.len()));
+    for (label, measurement) in rows {
+        text += &format!("| {label} |");
+        for (metric, _) in columns {
+            text += &format!(" {} |", shown(measurement, *metric));
+        }
+        text += "\n";
+    }
+    text
+}
+
+/// What single rounds said of the same thing.
+fn rounds(run: &Results, lies: &Scenario) -> anyhow::Result<String> {
+    let mut text =
+        "| 50 connections | round trips a second, round by round |\n|---|---|\n".to_owned();
+    for stage in ["04", SUBJECT, "07"] {
+        let measurement = find(lies, stage, |load| load.trouble.is_none())?;
+        let rate = |round: &compare::results::Round| {
+            round
+                .metrics
+                .get(&Metric::ReceivedPerSecond)
+                .map(|it| Metric::ReceivedPerSecond.show(*it))
+        };
+        let rates: Vec<_> = measurement.rounds.iter().filter_map(rate).collect();
+        text += &format!("| {} | {} |\n", label(run, stage), rates.join(", "));
+    }
+    Ok(text)
+}
+
+fn slow_reader(run: &Results) -> anyhow::Result<String> {
+    let scenario = scenario(run, "slow-reader")?;
+    let mut text =
+        "| 20 clients, 8,000 lines a second | p50 | p99 | delivered |\n|---|---|---|---|\n"
+            .to_owned();
+    for stage in ["04", SUBJECT] {
+        let it = find(scenario, stage, |_| true)?;
+        let [p50, p99, delivered] =
+            [Metric::LatencyP50, Metric::LatencyP99, Metric::Delivered].map(|of| shown(it, of));
+        text += &format!("| {} | {p50} | {p99} | {delivered} |\n", label(run, stage));
+    }
+    Ok(text)
+}
+
+fn headline(run: &Results) -> anyhow::Result<String> {
+    let scenario = scenario(run, "headline")?;
+    let mut text =
+        "| | lines a second in | out | delivered | p99 |\n|---|---|---|---|---|\n".to_owned();
+    for load in scenario.loads() {
+        let it = find(scenario, SUBJECT, |it| it == load)?;
+        let [sent, received, delivered, p99] = [
+            Metric::SentPerSecond,
+            Metric::ReceivedPerSecond,
+            Metric::Delivered,
+            Metric::LatencyP99,
+        ]
+        .map(|of| shown(it, of));
+        text += &format!("| {load} | {sent} | {received} | {delivered} | {p99} |\n");
+    }
+    Ok(text)
+}
+
+fn machine(run: &Results) -> String {
+    let seconds = i64::try_from(run.unix_time).unwrap_or_default();
+    let day = DateTime::from_timestamp(seconds, 0).unwrap_or_default().date_naive();
+    let commit = run.commit.as_deref().unwrap_or("unknown");
+    let Machine { cpu, cores, kernel, .. } = &run.machine;
+    format!("{cpu}, {cores} cores, {kernel}; commit {commit}, {day}")
+}
+
+fn read(root: &Path, file: &str) -> anyhow::Result<Results> {
+    let text = fs::read(root.join(file)).with_context(|| format!("cannot read {file}"))?;
+    serde_json::from_slice(&text).with_context(|| format!("{file} holds no results"))
+}
+
+fn scenario<'a>(run: &'a Results, id: &str) -> anyhow::Result<&'a Scenario> {
+    let found = run.scenarios.iter().find(|it| it.id == id);
+    found.with_context(|| format!("the run that is kept lacks {id}"))
+}
+
+fn find<'a>(
+    scenario: &'a Scenario,
+    stage: &str,
+    is_it: impl Fn(&Load) -> bool,
+) -> anyhow::Result<&'a Measurement> {
+    let found = scenario.measurements.iter().find(|it| it.subject == stage && is_it(&it.load));
+    found
+        .with_context(|| format!("the run that is kept lacks a figure of {stage}, {}", scenario.id))
+}
+
+fn has_clock(load: &Load) -> bool {
+    matches!(load.pace, Pace::PerSecond(_) | Pace::AtMostPerSecond(_))
+}
+
+fn is_closed(load: &Load) -> bool {
+    matches!(load.pace, Pace::AtMostPerSecond(_))
+}
+
+fn label(run: &Results, stage: &str) -> String {
+    run.subject(stage).map_or_else(|| stage.to_owned(), compare::results::Subject::label)
+}
+
+fn shown(measurement: &Measurement, metric: Metric) -> String {
+    measurement.median(metric).map_or_else(|| "–".to_owned(), |value| metric.show(value))
+}
