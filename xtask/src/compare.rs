@@ -1,7 +1,6 @@
 use std::io::{IsTerminal, Write, stderr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::thread;
 
 use anyhow::Context;
 use clap::ValueEnum;
@@ -10,9 +9,6 @@ use compare::baseline::{self, Change};
 use compare::{
     Effort, Own, Plan, Results, SCENARIOS, STAGES, Scenario, parse_stage, report, store,
 };
-use crossbeam_channel::{Receiver, unbounded};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 
 /// Measure the stages side by side: throughput, latency, CPU, memory
 ///
@@ -46,8 +42,8 @@ pub struct Options {
     #[arg(long)]
     thorough: bool,
 
-    /// Only these stages
-    #[arg(long, value_delimiter = ',', value_name = "01,07", value_parser = parse_stage)]
+    /// Only these stages; `none` measures only what --with and --peers name
+    #[arg(long, value_delimiter = ',', value_name = "01,07", value_parser = parse_stage_or_none)]
     stages: Vec<String>,
 
     /// Others beside them, as this machine has them: Python, asyncio, uvloop, Node, Go, C, the
@@ -113,7 +109,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         earlier.iter().for_each(|earlier| print_changes(earlier, &results));
         return Ok(ExitCode::SUCCESS);
     }
-    let interrupts = interrupts().context("cannot catch Ctrl-C")?;
+    let interrupts = compare::interrupts().context("cannot catch Ctrl-C")?;
     let results = compare::run(&options.plan(root), &interrupts)?;
     let directory = store::keep(&results, root)?;
     if let Some(file) = &options.json {
@@ -200,6 +196,11 @@ fn print_changes(earlier: &Results, later: &Results) {
     }
 }
 
+/// No stage has this number.
+fn parse_stage_or_none(text: &str) -> Result<String, String> {
+    if text == "none" { Ok(text.to_owned()) } else { parse_stage(text) }
+}
+
 fn scenarios() -> PossibleValuesParser {
     PossibleValuesParser::new(SCENARIOS.map(|scenario| scenario.id))
 }
@@ -212,17 +213,4 @@ fn after_help() -> String {
     text + "\nExit status: 0 when all was measured, 1 when a stage failed (lost data, crashed) or \
             nothing could be measured, 2 for bad arguments, 130 after Ctrl-C, which keeps what was \
             measured until then. Results go to stdout, progress to stderr."
-}
-
-/// Where Ctrl-C and its relatives arrive.
-fn interrupts() -> anyhow::Result<Receiver<i32>> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
-    let (sender, receiver) = unbounded();
-    thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        for signal in &mut signals {
-            // When nobody listens any more, the process is about to end anyway.
-            let _ = sender.send(signal);
-        }
-    })?;
-    Ok(receiver)
 }

@@ -20,6 +20,6 @@ pub mod store;
 mod subject;
 
 pub use results::{Effort, Results};
-pub use run::{Plan, run};
+pub use run::{Plan, interrupts, run};
 pub use scenario::{SCENARIOS, Scenario};
 pub use subject::{Own, STAGES, parse_stage};

@@ -1,13 +1,17 @@
 //! A whole run: who is measured, in which order, and when it is enough.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::PathBuf;
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, unbounded};
 use indicatif::{ProgressBar, ProgressStyle};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
-use crate::build;
+use crate::build::{self, Binaries};
 use crate::format::{bytes, count};
 use crate::machine::{self, Cores};
 use crate::measure::Bench;
@@ -45,8 +49,14 @@ pub struct Plan {
 /// Nothing could be measured: the build failed, or the kernel does not say what is needed.
 pub fn run(plan: &Plan, interrupts: &Receiver<i32>) -> anyhow::Result<Results> {
     let mut packages: Vec<_> = plan.stages.iter().map(|number| format!("stage-{number}")).collect();
-    packages.push(peers::REFERENCE.to_owned());
-    let binaries = build::release(&plan.root, &packages)?;
+    // Who measures only servers of his own has none of ours built, and no ceiling.
+    let is_own_only = packages.is_empty() && !plan.peers;
+    let binaries = if is_own_only {
+        Binaries::new()
+    } else {
+        packages.push(peers::REFERENCE.to_owned());
+        build::release(&plan.root, &packages)?
+    };
     let mut notes = Vec::new();
     let mut candidates = Candidate::stages(&plan.stages, &binaries);
     let cores = Cores::choose()?;
@@ -110,6 +120,23 @@ pub fn run(plan: &Plan, interrupts: &Receiver<i32>) -> anyhow::Result<Results> {
     };
     results.subjects = results.subjects.iter().filter(|it| is_measured(it)).cloned().collect();
     Ok(results)
+}
+
+/// Where Ctrl-C and its relatives arrive from now on, instead of ending this process.
+///
+/// # Errors
+///
+/// The handler could not be installed.
+pub fn interrupts() -> io::Result<Receiver<i32>> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    let (sender, receiver) = unbounded();
+    thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        for signal in &mut signals {
+            // When nobody listens any more, the process is about to end anyway.
+            let _ = sender.send(signal);
+        }
+    })?;
+    Ok(receiver)
 }
 
 /// One thing to measure.

@@ -64,7 +64,7 @@ const DASHES: usize = 4;
 const X: Range<f64> = 150.0..650.0;
 const Y: Range<f64> = 100.0..400.0;
 /// The height of what stands at the end of a line.
-const LINE_HEIGHT: f64 = 17.0;
+const LINE_HEIGHT: f64 = 21.0;
 
 impl Plot {
     /// The `svg` element, with a title and a description for who cannot see it.
@@ -133,15 +133,17 @@ impl Plot {
             .collect();
         ends.sort_by(|one, other| one.1.total_cmp(&other.1).then(one.2.total_cmp(&other.2)));
         for column in ends.chunk_by_mut(|one, other| one.1 == other.1) {
+            // So many that they would leave the plot stand closer.
+            let height = LINE_HEIGHT.min((Y.end - Y.start) / column.len() as f64);
             let mut next = f64::MIN;
             for (_, _, down) in &mut *column {
                 *down = down.max(next);
-                next = *down + LINE_HEIGHT;
+                next = *down + height;
             }
             let mut next = Y.end;
             for (_, _, down) in column.iter_mut().rev() {
                 *down = down.min(next);
-                next = *down - LINE_HEIGHT;
+                next = *down - height;
             }
         }
         let mut labels = String::new();
@@ -290,7 +292,7 @@ mod tests {
         let series = (0..4).map(series).collect();
         let plot = Plot { id: "p".to_owned(), title: String::new(), x, y, series };
         let labels = plot.labels([[0.0, 1.0], [0.0, 1.0]]).unwrap();
-        for down in ["349", "366", "383", "400"] {
+        for down in ["337", "358", "379", "400"] {
             assert!(labels.contains(&format!("x=\"659\" y=\"{down}\"")), "{labels}");
         }
     }
