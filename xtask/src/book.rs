@@ -1,7 +1,10 @@
 //! `cargo xtask book`: the book, built, served and checked.
 
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 
@@ -10,7 +13,8 @@ const VERSION: &str = "0.5.4";
 const SERIES: &str = "mdbook v0.5.";
 
 /// Where the book is served. 3000 is the servers' port.
-const ADDRESS: [&str; 4] = ["--hostname", "127.0.0.1", "--port", "3080"];
+const HOST: &str = "127.0.0.1";
+const PORT: &str = "3080";
 
 /// Builds the book and serves it on http://127.0.0.1:3080/, again after each change.
 ///
@@ -27,7 +31,10 @@ enum Action {
     /// Build it into target/book
     Build,
     /// Serve it, and open it in a browser
-    Open,
+    Open {
+        /// At this page, by the name of its file: `stage-05`
+        page: Option<String>,
+    },
     /// Build it and check includes, anchors, diffs, links, and that no page asks the network
     Check,
     /// Write what is generated anew: the diffs between stages, and the measured figures
@@ -57,9 +64,9 @@ enum Measured {
 ///
 /// mdBook cannot be run or installed, or ends with a failure; a file cannot be written.
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    match options.action {
-        None => serve(&[]),
-        Some(Action::Open) => serve(&["--open"]),
+    match &options.action {
+        None => serve(None),
+        Some(Action::Open { page }) => open(page.as_deref()),
         Some(Action::Build) => {
             let status = mdbook()?.arg("build").status().context("cannot run mdBook")?;
             ensure!(status.success(), "the book does not build");
@@ -70,7 +77,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
             ::book::generated::write(::book::root()).context("cannot generate")?;
             Ok(ExitCode::SUCCESS)
         }
-        Some(Action::Measure { ref what }) => {
+        Some(Action::Measure { what }) => {
             for what in what {
                 match what {
                     Measured::Policies => ::book::policies::measure(::book::root())?,
@@ -82,11 +89,33 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn serve(arguments: &[&str]) -> anyhow::Result<ExitCode> {
-    let mut command = mdbook()?;
-    let status = command.arg("serve").args(ADDRESS).args(arguments).status();
-    ensure!(status.context("cannot run mdBook")?.success(), "mdBook has failed");
+/// Serves the book, and opens it at `page` as soon as it is there: an address below the book's own.
+fn serve(page: Option<&str>) -> anyhow::Result<ExitCode> {
+    let serve = mdbook()?.arg("serve").args(["--hostname", HOST, "--port", PORT]).spawn();
+    let mut serve = serve.context("cannot run mdBook")?;
+    if let Some(page) = page {
+        let is_there = || TcpStream::connect(format!("{HOST}:{PORT}")).is_ok();
+        while serve.try_wait()?.is_none() && !is_there() {
+            thread::sleep(Duration::from_millis(100));
+        }
+        let url = format!("http://{HOST}:{PORT}/{page}");
+        if let Err(error) = opener::open_browser(&url) {
+            anstream::eprintln!("no browser can be opened ({error}): the page is {url}");
+        }
+    }
+    ensure!(serve.wait()?.success(), "mdBook has failed");
     Ok(ExitCode::SUCCESS)
+}
+
+fn open(page: Option<&str>) -> anyhow::Result<ExitCode> {
+    let Some(page) = page else { return serve(Some("")) };
+    let pages = ::book::markdown::chapters(::book::root())?;
+    ensure!(
+        pages.iter().any(|it| it == page),
+        "the book has no page `{page}`; it has {}",
+        pages.join(", ")
+    );
+    serve(Some(&format!("{page}.html")))
 }
 
 /// Prints what is wrong with the book, its transcripts excepted: `cargo test -p book` plays those.

@@ -109,6 +109,13 @@ fn is_complete(exercise: &Exercise) -> Result<(), String> {
     let hints = exercise.hints().map_err(|error| format!("{error:#}"))?;
     let short = format!("`cargo xtask exercise check {}`", exercise.name);
     ensure(readme.contains(&short), || format!("README.md does not say {short}"))?;
+    let chapter =
+        readme.split("`cargo xtask book open ").nth(1).and_then(|it| it.split('`').next());
+    let page = |chapter| {
+        let page = format!("../../book/src/{chapter}.md");
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(page).exists()
+    };
+    ensure(chapter.is_some_and(page), || format!("README.md names no chapter: {chapter:?}"))?;
     ensure(readme.lines().count() <= 30, || "README.md is more than a few lines".to_owned())?;
     ensure(hints.iter().all(|hint| hint.trim().len() > 20), || "a hint is empty".to_owned())?;
     ensure(exercise.title.len() <= 52, || "the title is too long for the list".to_owned())?;
