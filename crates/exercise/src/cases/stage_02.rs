@@ -97,12 +97,17 @@ fn the_list_tells_how_many_are_there(bench: &Bench<'_>) -> Outcome {
     let come = |name: &str, number: usize| -> Result<Client, Box<Problem>> {
         let mut client = server.connect(name)?;
         client.exchange(HELLO, HELLO).require("each client is served")?;
-        let lines = server.stderr();
-        let told = lines.iter().rfind(|line| line.starts_with("clients: ")).map_or("", |it| it);
+        let address = client.local_address().to_string();
+        let told = || {
+            let lines = server.stderr().into_iter().skip_while(|line| !line.contains(&address));
+            Ok(lines.skip(1).find(|line| line.starts_with("clients: ")))
+        };
+        let told = server.wait_until("to log how many are there", told, Option::is_some)?;
+        let told = told.unwrap_or_default();
         let expected = format!("clients: {number}");
         ensure(told == expected, || {
             let requirement = "with each connection the log tells how many clients are there";
-            Failure::new(requirement, expected, format!("{told:?}")).at(&server)
+            Failure::new(requirement, expected, told).at(&server)
         })?;
         Ok(client)
     };
