@@ -36,37 +36,43 @@ pub(crate) fn page(root: &Path) -> anyhow::Result<String> {
 fn parts(root: &Path) -> anyhow::Result<Vec<(String, String)>> {
     let run = read(root, FILE)?;
     let lies = scenario(&run, "lies")?;
-    let is = |trouble| move |load: &Load| load.trouble == trouble && !has_clock(load);
-    let right = find(lies, SUBJECT, is(None))?;
+    let of = |clients, trouble| {
+        let is_it = move |load: &Load| {
+            load.clients == clients && load.trouble == trouble && !has_clock(load)
+        };
+        find(lies, SUBJECT, is_it)
+    };
+    let right = of(50, None)?;
     let mut parts: Vec<_> = [
         ("rounds", rounds(&run, lies)?),
         (
             "same-core",
             table(
-                ECHO,
+                ("06", ECHO),
                 &[
-                    ("each has a core", right),
-                    ("both on one core", find(lies, SUBJECT, is(Some(Trouble::SameCore)))?),
+                    ("1 connection; each has a core", of(1, None)?),
+                    ("1 connection; both on one core", of(1, Some(Trouble::SameCore))?),
+                    ("50 connections; each has a core", right),
+                    ("50 connections; both on one core", of(50, Some(Trouble::SameCore))?),
                 ],
             ),
         ),
+        ("ceiling", ceiling(lies)?),
         (
             "cold",
             table(
-                ECHO,
+                ("06, 50 connections", ECHO),
                 &[
                     ("two seconds, after a warm-up", right),
-                    (
-                        "the first fiftieth of a second",
-                        find(lies, SUBJECT, is(Some(Trouble::Cold)))?,
-                    ),
+                    ("the first twentieth of a second", of(50, Some(Trouble::Cold))?),
                 ],
             ),
         ),
+        ("soft-interrupts", table(("06, 50 connections", CORES), &[("echo", right)])),
         (
             "pause",
             table(
-                PAUSED,
+                ("06 stands still for a second; the next message is sent by", PAUSED),
                 &[
                     ("who has been answered", find(lies, SUBJECT, is_closed)?),
                     ("the clock", find(lies, SUBJECT, |it| matches!(it.pace, Pace::PerSecond(_)))?),
@@ -89,23 +95,22 @@ fn parts(root: &Path) -> anyhow::Result<Vec<(String, String)>> {
     Ok(parts)
 }
 
-/// What stands over a table, and what is in its columns.
-type Columns = (&'static str, &'static [(Metric, &'static str)]);
+/// What is in the columns of a table, and what stands over each.
+type Columns = &'static [(Metric, &'static str)];
 
-const ECHO: Columns = (
-    "06, 50 connections",
-    &[
-        (Metric::ReceivedPerSecond, "round trips a second"),
-        (Metric::LatencyP50, "p50"),
-        (Metric::LatencyP99, "p99"),
-    ],
-);
-const PAUSED: Columns = (
-    "06 stands still for a second; the next message is sent by",
-    &[(Metric::LatencyP50, "p50"), (Metric::LatencyP99, "p99"), (Metric::LatencyMax, "longest")],
-);
+const ECHO: Columns = &[
+    (Metric::ReceivedPerSecond, "round trips a second"),
+    (Metric::LatencyP50, "p50"),
+    (Metric::LatencyP99, "p99"),
+];
+const PAUSED: Columns =
+    &[(Metric::LatencyP50, "p50"), (Metric::LatencyP99, "p99"), (Metric::LatencyMax, "longest")];
+const CORES: Columns = &[
+    (Metric::ServerCpu, "cores that its process used"),
+    (Metric::ServerCoreBusy, "cores that were busy for it"),
+];
 
-fn table((head, columns): Columns, rows: &[(&str, &Measurement)]) -> String {
+fn table((head, columns): (&str, Columns), rows: &[(&str, &Measurement)]) -> String {
     let mut text = format!("| {head} |");
     columns.iter().for_each(|(_, label)| text += &format!(" {label} |"));
     text += &format!("\n|---|{}\n", "---|".repeat(columns.len()));
@@ -119,12 +124,28 @@ fn table((head, columns): Columns, rows: &[(&str, &Measurement)]) -> String {
     text
 }
 
+/// What the generator can do, and how near to it the stages came.
+fn ceiling(lies: &Scenario) -> anyhow::Result<String> {
+    let ceiling = lies.ceilings.iter().find(|it| it.load.clients == 50);
+    let ceiling = ceiling.context("the generator was not measured")?;
+    let mut text =
+        "| 50 connections | round trips a second | of the ceiling |\n|---|---|---|\n".to_owned();
+    let rate = Metric::ReceivedPerSecond;
+    text += &format!("| the generator itself | {} | |\n", rate.show(ceiling.per_second));
+    for stage in ["04", SUBJECT, "07"] {
+        let it = find(lies, stage, |load| *load == ceiling.load)?;
+        let share = it.median(rate).unwrap_or_default() / ceiling.per_second * 100.0;
+        text += &format!("| {stage} | {} | {share:.0} % |\n", shown(it, rate));
+    }
+    Ok(text)
+}
+
 /// What single rounds said of the same thing.
 fn rounds(run: &Results, lies: &Scenario) -> anyhow::Result<String> {
     let mut text =
         "| 50 connections | round trips a second, round by round |\n|---|---|\n".to_owned();
     for stage in ["04", SUBJECT, "07"] {
-        let measurement = find(lies, stage, |load| load.trouble.is_none())?;
+        let measurement = find(lies, stage, |load| load.trouble.is_none() && load.clients == 50)?;
         let rate = |round: &compare::results::Round| {
             round
                 .metrics

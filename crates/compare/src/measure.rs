@@ -112,15 +112,17 @@ impl Bench<'_> {
         round.outcome = report.verdict.to_string();
         round.failed = report.verdict.is_failure();
         round.evidence = report.evidence.clone();
+        let mut stderr = server.stderr();
         if report.verdict != Verdict::Works
             && let Some(status) = exit_status(&server, &report)
         {
+            // One that it has started may keep the pipe open; then what came has to do.
+            stderr = server.stderr_to_end().unwrap_or(stderr);
             round.outcome = "crashed".to_owned();
             round.failed = true;
             round.evidence = Some(format!("the server ended by itself: {status}"));
         }
         if round.failed {
-            let stderr = server.stderr();
             round.last_lines = stderr[stderr.len().saturating_sub(LAST_LINES)..].to_vec();
         } else if let Some(window) = &report.window {
             round.seconds = window.length.as_secs_f64();
@@ -345,7 +347,7 @@ impl<'a> Readings<'a> {
 
 /// How the server ended, if it did. Its connections are closed a little before that can be known.
 fn exit_status(server: &Server, report: &Report) -> Option<ExitStatus> {
-    let mut tries = if matches!(report.verdict, Verdict::Closed(_)) { 50 } else { 1 };
+    let mut tries = if matches!(report.verdict, Verdict::Closed(_)) { 200 } else { 1 };
     loop {
         tries -= 1;
         match server.exit_status() {

@@ -133,7 +133,7 @@ pub struct Ceiling {
     /// The load.
     pub load: Load,
     /// Messages that the generator could receive each second: what it did then, for each second
-    /// that its core was busy.
+    /// that its core was busy; or what it did receive of one of those measured, if that was more.
     pub per_second: f64,
     /// Messages that it did receive each second.
     #[serde(default)]
@@ -312,11 +312,16 @@ impl Scenario {
     /// Marks who came close to what the generator can do. A generator that is busy with waking up
     /// is no limit, nor is one that had time left.
     pub(crate) fn mark_generator_bound(&mut self) {
-        for Ceiling { load, per_second, .. } in &self.ceilings {
+        for Ceiling { load, per_second, .. } in &mut self.ceilings {
+            // Measured once, it may have been disturbed.
+            let is_it = |it: &&Measurement| it.load == *load && !it.is_marked(Mark::SharedCore);
+            let rates = self.measurements.iter().filter(is_it);
+            let rates = rates.filter_map(|it| it.median(Metric::ReceivedPerSecond));
+            *per_second = rates.fold(*per_second, f64::max);
             for it in self.measurements.iter_mut().filter(|it| it.load == *load) {
                 let is_above = |metric, limit| it.median(metric).is_some_and(|value| value > limit);
                 if is_above(Metric::GeneratorCoreBusy, Self::GENERATOR_BOUND)
-                    && is_above(Metric::ReceivedPerSecond, Self::GENERATOR_BOUND * per_second)
+                    && is_above(Metric::ReceivedPerSecond, Self::GENERATOR_BOUND * *per_second)
                     && !it.is_marked(Mark::SharedCore)
                 {
                     it.marks.push(Mark::GeneratorBound);

@@ -321,6 +321,17 @@ impl Server {
         self.process.stderr()
     }
 
+    /// The last 40 lines on stderr, waiting for the end of the pipe: a process that has ended can add
+    /// none.
+    ///
+    /// # Errors
+    /// The pipe did not end within [`patience`].
+    pub fn stderr_to_end(&self) -> Result<Vec<String>> {
+        let has_ended = || Ok(self.drains.as_ref().is_none_or(|drains| drains.stderr.has_ended()));
+        self.wait_until("the end of its stderr", has_ended, |ended| *ended)?;
+        Ok(self.stderr())
+    }
+
     /// How many lines came on stderr so far.
     pub fn stderr_line_count(&self) -> usize {
         self.process.own.as_ref().map_or(0, |own| lock(&own.stderr_lines).count)

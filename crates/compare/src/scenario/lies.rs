@@ -30,15 +30,18 @@ pub(crate) const PAUSE: Range<Duration> = Duration::from_millis(500)..Duration::
 /// How one measures who does not warm up.
 pub(crate) const COLD: Timing = Timing::millis(0, 50);
 
-/// As it should be; from the server's own core; cold; and a server that stands still, asked by those
-/// who wait for an answer, and by the clock.
+/// One connection and fifty, as it should be and from the server's own core; cold; and a server that
+/// stands still, asked by those who wait for an answer, and by the clock.
 fn loads(_: Effort) -> Vec<Load> {
-    let load = |pace, trouble| Load { trouble, ..Load::new(Mode::Echo, 50, 64, pace) };
+    let load =
+        |clients, pace, trouble| Load { trouble, ..Load::new(Mode::Echo, clients, 64, pace) };
     vec![
-        load(Pace::InFlight(1), None),
-        load(Pace::InFlight(1), Some(Trouble::SameCore)),
-        load(Pace::InFlight(1), Some(Trouble::Cold)),
-        load(Pace::AtMostPerSecond(20_000.0), Some(Trouble::Pause)),
-        load(Pace::PerSecond(20_000.0), Some(Trouble::Pause)),
+        load(1, Pace::InFlight(1), None),
+        load(1, Pace::InFlight(1), Some(Trouble::SameCore)),
+        load(50, Pace::InFlight(1), None),
+        load(50, Pace::InFlight(1), Some(Trouble::SameCore)),
+        load(50, Pace::InFlight(1), Some(Trouble::Cold)),
+        load(50, Pace::AtMostPerSecond(20_000.0), Some(Trouble::Pause)),
+        load(50, Pace::PerSecond(20_000.0), Some(Trouble::Pause)),
     ]
 }
