@@ -24,7 +24,7 @@ fn senders_wait_for_a_slow_reader(bench: &Bench<'_>) -> Outcome {
     let taken = a.fill(&talk)?;
     ensure(taken < LENGTH, || {
         let requirement = "a sender waits while somebody is more than --max-backlog behind";
-        let expected = "the server stops to read from a, while s does not read";
+        let expected = "the server stops reading from a, while s does not read";
         Failure::new(requirement, expected, format!("it has read all {LENGTH} bytes"))
             .signature("the sender is not paused")
             .at(&server)
