@@ -36,32 +36,8 @@ const LAST_LINES: usize = 5;
 const FEW: usize = 50;
 
 impl Bench<'_> {
-    /// Starts the server, drives it and stops it. Where other programs disturbed it and there `is_time`,
-    /// it does so once more, and takes the quieter one. Returns none if interrupted meanwhile.
+    /// Starts the server, drives it and stops it. Returns none if interrupted meanwhile.
     pub(crate) fn measure(
-        &self,
-        candidate: &Candidate,
-        load: &Load,
-        timing: Timing,
-        number: usize,
-        is_time: bool,
-    ) -> anyhow::Result<Option<Round>> {
-        let Some(round) = self.measure_once(candidate, load, timing, number)? else {
-            return Ok(None);
-        };
-        if !is_time || !round.marks.contains(&Mark::ForeignLoad) {
-            return Ok(Some(round));
-        }
-        let Some(again) = self.measure_once(candidate, load, timing, number)? else {
-            return Ok(None);
-        };
-        // A failure that only happens while others work is a failure.
-        let foreign = |round: &Round| round.metrics.get(&Metric::ForeignCpu).copied();
-        let is_better = again.failed || (!round.failed && foreign(&again) < foreign(&round));
-        Ok(Some(if is_better { again } else { round }))
-    }
-
-    fn measure_once(
         &self,
         candidate: &Candidate,
         load: &Load,

@@ -206,7 +206,8 @@ pub struct Slice {
 pub enum Mark {
     /// Above 80 % of what the generator itself can do here: it may be the limit, not the server.
     GeneratorBound,
-    /// Other programs took processor time from the two, again when the round was repeated.
+    /// Other programs took processor time from the two, also when the round was measured again, if
+    /// there was time for that.
     ForeignLoad,
     /// Server and generator had to share one core.
     SharedCore,

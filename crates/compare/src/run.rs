@@ -18,8 +18,8 @@ use crate::measure::Bench;
 use crate::metric::Metric;
 use crate::peers;
 use crate::results::{
-    Ceiling, Effort, Load, Machine, Measurement, Mode, Options, Pace, Results, Scenario as Answer,
-    Subject,
+    Ceiling, Effort, Load, Machine, Mark, Measurement, Mode, Options, Pace, Results, Round,
+    Scenario as Answer, Subject,
 };
 use crate::scenario::Scenario;
 use crate::subject::{Candidate, MANY_CORES, Own};
@@ -181,9 +181,7 @@ fn measure_all(
 ) -> anyhow::Result<bool> {
     let effort = plan.effort;
     let rounds = rounds(effort);
-    let steps = jobs.len() * rounds;
-    let mut done = 0;
-    let progress = progress_bar(steps)?;
+    let progress = progress_bar(jobs.len() * rounds)?;
     let begin = Instant::now();
     // How long each took the last time; nothing, when it has shown that it cannot do it.
     let mut took = vec![Duration::ZERO; jobs.len()];
@@ -196,33 +194,61 @@ fn measure_all(
             break;
         }
         for (job, took) in jobs.iter().zip(&mut took) {
-            let measurement = results.scenarios[job.index]
-                .measurements
-                .iter_mut()
-                .find(|it| it.subject == job.candidate.subject.id && it.load == job.load)
-                .expect("there is one for each job");
+            let measurement = job.measurement(results);
             // Who cannot do this will not do it in the next round either.
             if measurement.rounds.iter().all(|round| round.outcome == Measurement::WORKS) {
-                let job_begin = Instant::now();
                 progress.set_message(format!("round {round}: {}", job.describe()));
                 let timing = (job.scenario.timing)(effort);
-                // What was disturbed is measured again, while that keeps nobody from his turn.
-                let is_early = begin.elapsed() < budget(plan).mul_f64(done as f64 / steps as f64);
-                let is_time = effort != Effort::Quick && is_early;
-                let measured = bench.measure(job.candidate, &job.load, timing, round, is_time)?;
-                let Some(measured) = measured else {
-                    progress.finish_and_clear();
+                let begin = Instant::now();
+                let Some(measured) = bench.measure(job.candidate, &job.load, timing, round)? else {
                     return Ok(false);
                 };
                 measurement.rounds.push(measured);
                 measurement.summarize();
-                *took = if measurement.works() { job_begin.elapsed() } else { Duration::ZERO };
+                *took = if measurement.works() { begin.elapsed() } else { Duration::ZERO };
             }
             progress.inc(1);
-            done += 1;
         }
     }
-    progress.finish_and_clear();
+    if effort == Effort::Quick {
+        return Ok(true);
+    }
+    let left = || budget(plan).saturating_sub(begin.elapsed());
+    for (job, took) in jobs.iter().zip(took) {
+        let message = format!("again, less disturbed: {}", job.describe());
+        progress.set_message(message);
+        if !measure_again(bench, job, plan, took, left, job.measurement(results))? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Measures each round once more that other programs have disturbed, as far as there is time `left`
+/// for what takes `took`, and keeps the quieter one. Returns false if it was interrupted.
+fn measure_again(
+    bench: &Bench,
+    job: &Job,
+    plan: &Plan,
+    took: Duration,
+    left: impl Fn() -> Duration,
+    measurement: &mut Measurement,
+) -> anyhow::Result<bool> {
+    let timing = (job.scenario.timing)(plan.effort);
+    for round in &mut measurement.rounds {
+        if !round.marks.contains(&Mark::ForeignLoad) || took.is_zero() || left() < took {
+            continue;
+        }
+        let Some(again) = bench.measure(job.candidate, &job.load, timing, round.number)? else {
+            return Ok(false);
+        };
+        // A failure that only happens while others work is a failure.
+        let foreign = |round: &Round| round.metrics.get(&Metric::ForeignCpu).copied();
+        if again.failed || (!round.failed && foreign(&again) < foreign(round)) {
+            *round = again;
+        }
+    }
+    measurement.summarize();
     Ok(true)
 }
 
@@ -244,7 +270,7 @@ fn calibrate(
             continue;
         }
         let timing = (job.scenario.timing)(plan.effort);
-        let Some(round) = bench.measure(&reference, &job.load, timing, 0, false)? else {
+        let Some(round) = bench.measure(&reference, &job.load, timing, 0)? else {
             return Ok(false);
         };
         let metric = |metric| round.metrics.get(&metric).copied();
@@ -264,6 +290,14 @@ fn calibrate(
 }
 
 impl Job<'_> {
+    /// What becomes of it.
+    fn measurement<'a>(&self, results: &'a mut Results) -> &'a mut Measurement {
+        let mut measurements = results.scenarios[self.index].measurements.iter_mut();
+        measurements
+            .find(|it| it.subject == self.candidate.subject.id && it.load == self.load)
+            .expect("there is one for each job")
+    }
+
     /// Whether what its load does to the server, or to the generator, is not usual.
     fn is_unusual(&self) -> bool {
         self.load.trouble.is_some()

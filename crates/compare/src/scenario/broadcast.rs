@@ -18,7 +18,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     loads,
     timing: |effort| match effort {
         Effort::Quick => Timing::millis(150, 300),
-        Effort::Normal => Timing::millis(300, 800),
+        Effort::Normal => Timing::millis(200, 600),
         Effort::Thorough => Timing::millis(500, 2000),
     },
 };

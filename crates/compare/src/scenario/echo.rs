@@ -17,7 +17,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     loads,
     timing: |effort| match effort {
         Effort::Quick => Timing::millis(100, 250),
-        Effort::Normal => Timing::millis(200, 600),
+        Effort::Normal => Timing::millis(150, 450),
         Effort::Thorough => Timing::millis(500, 1500),
     },
 };
