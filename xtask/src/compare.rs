@@ -34,7 +34,8 @@ pub struct Options {
     #[arg(value_name = "SCENARIO", value_parser = scenarios())]
     scenarios: Vec<String>,
 
-    /// One short round, in under half a minute: to see that it works
+    /// One short round, in under half a minute: to see that it works. Who cannot serve a few clients
+    /// is not asked to serve many
     #[arg(long, conflicts_with = "thorough")]
     quick: bool,
 

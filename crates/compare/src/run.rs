@@ -194,6 +194,10 @@ fn measure_all(
             break;
         }
         for (job, took) in jobs.iter().zip(&mut took) {
+            if effort == Effort::Quick && job.is_beyond(&results.scenarios[job.index]) {
+                progress.inc(1);
+                continue;
+            }
             let measurement = job.measurement(results);
             // Who cannot do this will not do it in the next round either.
             if measurement.rounds.iter().all(|round| round.outcome == Measurement::WORKS) {
@@ -290,6 +294,19 @@ fn calibrate(
 }
 
 impl Job<'_> {
+    /// Whether its subject could not do the same with fewer clients: to find that out again takes
+    /// seconds.
+    fn is_beyond(&self, scenario: &Answer) -> bool {
+        let is_smaller = |load: &Load| {
+            let same = Load { clients: self.load.clients, ..load.clone() } == self.load;
+            same && load.clients < self.load.clients
+        };
+        scenario.measurements.iter().any(|it| {
+            let is_tried = it.subject == self.candidate.subject.id && !it.rounds.is_empty();
+            is_tried && is_smaller(&it.load) && !it.works()
+        })
+    }
+
     /// What becomes of it.
     fn measurement<'a>(&self, results: &'a mut Results) -> &'a mut Measurement {
         let mut measurements = results.scenarios[self.index].measurements.iter_mut();
