@@ -68,7 +68,7 @@ fn who_says_nothing_makes_room(bench: &Bench<'_>) -> Outcome {
         let answered = b.exchange(HELLO, HELLO).require("a client that speaks is not disconnected");
         // From the beginning of one exchange to the end of the next.
         let silence = mem::replace(&mut said_before, says).elapsed();
-        if silence >= SILENCE / 2 {
+        if silence >= SILENCE * 3 / 4 {
             answered.precondition("on this machine the client speaks often enough")?;
         } else {
             answered?;
