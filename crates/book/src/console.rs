@@ -76,6 +76,7 @@ pub fn names_what_is_not_there(root: &Path, command: &str) -> Option<String> {
         }
         ["cargo", "run", "-q", "-p", package, ..]
         | ["cargo", "run" | "build", "-p", package, ..] => missing(is_package(package), package),
+        ["python3", file] => missing(root.join(file).exists(), file),
         ["cargo", "xtask", "book" | "check" | "compare" | "look", ..]
         | ["cargo", "xtask", "exercise", "list" | "next" | "watch"]
         | ["cargo", "build" | "test"] => None,
