@@ -12,10 +12,17 @@ use serde::Deserialize;
 
 /// Where the run of `cargo xtask compare` is kept, from the root of the workspace.
 pub const FILE: &str = "book/measured/compare.json";
+/// The run beside others, `compare broadcast echo --stages 01,02,06,07 --peers`, and that of the
+/// claim, `compare headline idle storm --stages 06,07` with the server on epoll as `ref`.
+const PEERS: &str = "book/measured/peers.json";
+const HEADLINE: &str = "book/measured/headline.json";
 
 /// The part of that run which the book tells of.
 #[derive(Deserialize)]
 struct Run {
+    /// Where it is kept, from the root of the workspace.
+    #[serde(skip)]
+    file: &'static str,
     commit: Option<String>,
     machine: Machine,
     scenarios: Vec<Scenario>,
@@ -49,6 +56,7 @@ struct Measurement {
 #[derive(Deserialize)]
 struct Load {
     clients: usize,
+    senders: Option<usize>,
 }
 
 #[derive(Deserialize)]
@@ -61,7 +69,7 @@ struct Median {
 /// # Errors
 /// The run cannot be read, or lacks a figure that the book tells of.
 pub fn page(root: &Path) -> io::Result<String> {
-    let run: Run = serde_json::from_slice(&fs::read(root.join(FILE))?)?;
+    let run = Run::read(root, FILE)?;
     let mut page = String::new();
     let parts = [
         ("stage-01", run.one_connection()?),
@@ -75,6 +83,8 @@ pub fn page(root: &Path) -> io::Result<String> {
         ("policies", crate::policies::table(root)?),
         ("calls", crate::growth::calls(root)?),
         ("lines", crate::growth::lines(root)?),
+        ("others", Run::read(root, PEERS)?.others()?),
+        ("headline", Run::read(root, HEADLINE)?.headline()?),
     ];
     for (anchor, text) in parts {
         let mut text = text.trim_end().to_owned();
@@ -88,6 +98,11 @@ pub fn page(root: &Path) -> io::Result<String> {
 }
 
 impl Run {
+    fn read(root: &Path, file: &'static str) -> io::Result<Self> {
+        let run: Self = serde_json::from_slice(&fs::read(root.join(file))?)?;
+        Ok(Self { file, ..run })
+    }
+
     fn one_connection(&self) -> io::Result<String> {
         let row = |stage| -> io::Result<String> {
             let messages = self.rate("echo", stage, 1)?;
@@ -168,6 +183,61 @@ impl Run {
             + &["06", "07"].map(row).into_iter().collect::<io::Result<String>>()?)
     }
 
+    /// The broadcast to a thousand clients, beside what others do.
+    fn others(&self) -> io::Result<String> {
+        let row = |(subject, name)| -> io::Result<String> {
+            let lines = self.rate("broadcast", subject, 1000)?;
+            let core = self.figure("broadcast", subject, 1000, "server_core_time_per_message")?;
+            let core = if core < 1e3 { format!("{core:.0} ns") } else { time(core) };
+            let memory = bytes(self.figure("broadcast", subject, 1000, "memory_per_client")?);
+            Ok(format!("| {name} | {lines} | {core} | {memory} |\n"))
+        };
+        let subjects = [
+            ("06", "stage 06"),
+            ("07", "stage 07"),
+            ("Rust, epoll", "the same log, directly on epoll"),
+            ("Redis", "Redis, pub/sub"),
+            ("NATS", "NATS"),
+            ("Go", "Go, a goroutine for each client"),
+            ("Node", "Node"),
+            ("asyncio", "Python, asyncio"),
+        ];
+        Ok("| 1,000 clients, one core | lines delivered a second | the core's time for each | \
+            memory for each client |\n|---|---:|---:|---:|\n"
+            .to_owned()
+            + &subjects.map(row).into_iter().collect::<io::Result<String>>()?)
+    }
+
+    /// The claim of the second document, in its three readings.
+    fn headline(&self) -> io::Result<String> {
+        let mut text =
+            "| lines in a second | server | delivered a second | complete | half take at \
+                        most | 99 in 100 | memory |\n|---|---|---:|---|---:|---:|---:|\n"
+                .to_owned();
+        for (senders, lines) in [(1, "10, from one"), (4, "40, from four"), (4000, "40,000")] {
+            for (subject, name) in [("06", "06"), ("07", "07"), ("ref", "on epoll")] {
+                let found = self.in_scenario("headline").find(|it| {
+                    let Load { clients, senders: from } = it.load;
+                    it.subject == subject && (clients, from) == (4000, Some(senders))
+                });
+                let lacks = || format!("{} lacks {subject}, {senders} senders", self.file);
+                let found = found.ok_or_else(|| io::Error::other(lacks()))?;
+                let figure = |of| found.summary.get(of).map_or(f64::NAN, |it| it.median);
+                let is_bound = found.marks.iter().any(|mark| mark == "generator-bound");
+                text += &format!(
+                    "| {lines} | {name} | {}{} | {:.0} % | {} | {} | {} |\n",
+                    count(figure(RATE)),
+                    if is_bound { MARKED } else { "" },
+                    100.0 * figure("delivered"),
+                    time(figure("latency_p50")),
+                    time(figure("latency_p99")),
+                    bytes(figure("memory_peak")),
+                );
+            }
+        }
+        Ok(text)
+    }
+
     fn machine(&self) -> String {
         let Machine { cpu, cores, kernel } = &self.machine;
         let commit = self.commit.as_deref().unwrap_or("unknown");
@@ -185,16 +255,22 @@ impl Run {
     fn figure(&self, scenario: &str, stage: &str, clients: usize, of: &str) -> io::Result<f64> {
         let found = self.find(scenario, stage, clients)?.summary.get(of);
         found.map(|it| it.median).ok_or_else(|| {
-            io::Error::other(format!("{FILE}: no {of} of {scenario}, {stage}, {clients} clients"))
+            let of = format!("{of} of {scenario}, {stage}, {clients} clients");
+            io::Error::other(format!("{}: no {of}", self.file))
         })
     }
 
     fn find(&self, scenario: &str, stage: &str, clients: usize) -> io::Result<&Measurement> {
-        let of_scenario = self.scenarios.iter().filter(|it| it.id == scenario);
-        let mut measurements = of_scenario.flat_map(|it| &it.measurements);
-        measurements.find(|it| it.subject == stage && it.load.clients == clients).ok_or_else(|| {
-            io::Error::other(format!("{FILE} lacks {scenario}, {stage}, {clients} clients"))
+        let is_it = |it: &&Measurement| it.subject == stage && it.load.clients == clients;
+        self.in_scenario(scenario).find(is_it).ok_or_else(|| {
+            let lacks = format!("lacks {scenario}, {stage}, {clients} clients");
+            io::Error::other(format!("{} {lacks}", self.file))
         })
+    }
+
+    fn in_scenario(&self, scenario: &str) -> impl Iterator<Item = &Measurement> {
+        let of_scenario = self.scenarios.iter().filter(move |it| it.id == scenario);
+        of_scenario.flat_map(|it| &it.measurements)
     }
 }
 
@@ -226,7 +302,8 @@ fn time(nanos: f64) -> String {
 fn bytes(bytes: f64) -> String {
     match bytes {
         _ if bytes < 1e4 => format!("{bytes:.0} bytes"),
-        _ => format!("{:.0} KB", bytes / 1e3),
+        _ if bytes < 1e6 => format!("{:.0} KB", bytes / 1e3),
+        _ => format!("{:.1} MB", bytes / 1e6),
     }
 }
 
