@@ -21,6 +21,7 @@ mod exercises;
 pub mod generated;
 pub mod growth;
 pub mod html;
+mod kept;
 mod look;
 pub mod markdown;
 mod measured;

@@ -4,11 +4,13 @@
 //! files there are what `cargo xtask book measure` did. To have newer figures in the book, measure
 //! again, and `cargo xtask book generate`.
 
-use std::collections::BTreeMap;
 use std::path::Path;
-use std::{fs, io};
 
-use serde::Deserialize;
+use anyhow::Context;
+use compare::metric::Metric;
+use compare::results::{Machine, Mark, Measurement};
+
+use crate::kept::{self, Kept};
 
 /// Where the run of `cargo xtask compare` is kept, from the root of the workspace.
 pub const FILE: &str = "book/measured/compare.json";
@@ -17,60 +19,12 @@ pub const FILE: &str = "book/measured/compare.json";
 const PEERS: &str = "book/measured/peers.json";
 const HEADLINE: &str = "book/measured/headline.json";
 
-/// The part of that run which the book tells of.
-#[derive(Deserialize)]
-struct Run {
-    /// Where it is kept, from the root of the workspace.
-    #[serde(skip)]
-    file: &'static str,
-    commit: Option<String>,
-    machine: Machine,
-    scenarios: Vec<Scenario>,
-}
-
-#[derive(Deserialize)]
-struct Machine {
-    cpu: String,
-    cores: usize,
-    kernel: String,
-}
-
-#[derive(Deserialize)]
-struct Scenario {
-    id: String,
-    measurements: Vec<Measurement>,
-}
-
-#[derive(Deserialize)]
-struct Measurement {
-    subject: String,
-    load: Load,
-    outcome: String,
-    /// What to know before believing the summary.
-    #[serde(default)]
-    marks: Vec<String>,
-    #[serde(default)]
-    summary: BTreeMap<String, Median>,
-}
-
-#[derive(Deserialize)]
-struct Load {
-    clients: usize,
-    senders: Option<usize>,
-}
-
-#[derive(Deserialize)]
-struct Median {
-    median: f64,
-}
-
 /// The page of parts that the chapters include, one for each anchor.
 ///
 /// # Errors
 /// The run cannot be read, or lacks a figure that the book tells of.
-pub fn page(root: &Path) -> io::Result<String> {
-    let run = Run::read(root, FILE)?;
-    let mut page = String::new();
+pub fn page(root: &Path) -> anyhow::Result<String> {
+    let run = Kept::read(root, FILE)?;
     let parts = [
         ("stage-01", run.one_connection()?),
         ("stage-02", run.threads()?),
@@ -83,82 +37,73 @@ pub fn page(root: &Path) -> io::Result<String> {
         ("policies", crate::policies::table(root)?),
         ("calls", crate::growth::calls(root)?),
         ("lines", crate::growth::lines(root)?),
-        ("others", Run::read(root, PEERS)?.others()?),
-        ("headline", Run::read(root, HEADLINE)?.headline()?),
+        ("others", Kept::read(root, PEERS)?.others()?),
+        ("headline", Kept::read(root, HEADLINE)?.headline()?),
     ];
-    for (anchor, text) in parts {
-        let mut text = text.trim_end().to_owned();
-        if text.contains(MARKED) {
-            text += "\n\n\\* The load generator was nearly as busy as it can be: the server may \
-                     do more.";
-        }
-        page += &format!("\n<!-- ANCHOR: {anchor} -->\n{text}\n<!-- ANCHOR_END: {anchor} -->\n");
-    }
-    Ok(page)
+    Ok(kept::page(parts.map(|(anchor, text)| {
+        let is_marked = text.contains(MARKED);
+        let note = if is_marked { NOTE } else { "" };
+        (anchor, text.trim_end().to_owned() + note)
+    })))
 }
 
-impl Run {
-    fn read(root: &Path, file: &'static str) -> io::Result<Self> {
-        let run: Self = serde_json::from_slice(&fs::read(root.join(file))?)?;
-        Ok(Self { file, ..run })
-    }
-
-    fn one_connection(&self) -> io::Result<String> {
-        let row = |stage| -> io::Result<String> {
+impl Kept {
+    fn one_connection(&self) -> anyhow::Result<String> {
+        let row = |stage| -> anyhow::Result<String> {
             let messages = self.rate("echo", stage, 1)?;
-            let p50 = time(self.figure("echo", stage, 1, "latency_p50")?);
+            let p50 = time(self.figure("echo", stage, 1, Metric::LatencyP50)?);
             Ok(format!("| {stage} | {messages} | {p50} |\n"))
         };
         Ok("| one connection, 64 bytes to and fro | round trips a second | half take at most |\n\
             |---|---|---|\n"
             .to_owned()
-            + &["01", "02", "06", "07"].map(row).into_iter().collect::<io::Result<String>>()?)
+            + &["01", "02", "06", "07"].map(row).into_iter().collect::<anyhow::Result<String>>()?)
     }
 
-    fn threads(&self) -> io::Result<String> {
-        let row = |stage| -> io::Result<String> {
-            let threads = self.figure("echo", stage, 1000, "threads")?;
-            let memory = bytes(self.figure("echo", stage, 1000, "memory_per_client")?);
+    fn threads(&self) -> anyhow::Result<String> {
+        let row = |stage| -> anyhow::Result<String> {
+            let threads = self.figure("echo", stage, 1000, Metric::Threads)?;
+            let memory = bytes(self.figure("echo", stage, 1000, Metric::MemoryPerClient)?);
             let messages = self.rate("echo", stage, 1000)?;
-            let p99 = time(self.figure("echo", stage, 1000, "latency_p99")?);
+            let p99 = time(self.figure("echo", stage, 1000, Metric::LatencyP99)?);
             Ok(format!("| {stage} | {threads:.0} | {memory} | {messages} | {p99} |\n"))
         };
         Ok("| 1,000 connections | threads | memory for each | round trips a second | 99 in 100 \
             take at most |\n|---|---|---|---|---|\n"
             .to_owned()
-            + &["02", "06", "07"].map(row).into_iter().collect::<io::Result<String>>()?)
+            + &["02", "06", "07"].map(row).into_iter().collect::<anyhow::Result<String>>()?)
     }
 
-    fn pool(&self) -> io::Result<String> {
-        let row = |clients: usize| -> io::Result<String> {
-            let outcome = &self.find("echo", "03", clients)?.outcome;
+    fn pool(&self) -> anyhow::Result<String> {
+        let row = |clients: usize| -> anyhow::Result<String> {
+            let outcome = &self.with("echo", "03", clients)?.outcome;
             Ok(format!("| {clients} | {outcome} |\n"))
         };
         Ok("| clients that all talk | stage 03 |\n|---|---|\n".to_owned()
-            + &[1, 50, 1000].map(row).into_iter().collect::<io::Result<String>>()?)
+            + &[1, 50, 1000].map(row).into_iter().collect::<anyhow::Result<String>>()?)
     }
 
-    fn select_loop(&self) -> io::Result<String> {
-        let row = |clients| -> io::Result<String> {
+    fn select_loop(&self) -> anyhow::Result<String> {
+        let row = |clients| -> anyhow::Result<String> {
             let lines = self.rate("broadcast", "04", clients)?;
-            let p50 = time(self.figure("broadcast", "04", clients, "latency_p50")?);
+            let p50 = time(self.figure("broadcast", "04", clients, Metric::LatencyP50)?);
             Ok(format!("| {clients} | {lines} | {p50} |\n"))
         };
         Ok("| clients | lines delivered a second | half take at most |\n|---|---|---|\n".to_owned()
-            + &[10, 100, 1000].map(row).into_iter().collect::<io::Result<String>>()?)
+            + &[10, 100, 1000].map(row).into_iter().collect::<anyhow::Result<String>>()?)
     }
 
-    fn round_robin(&self) -> io::Result<String> {
-        let row = |clients: usize| -> io::Result<String> {
-            let outcome = &self.find("echo", "05", clients)?.outcome;
+    fn round_robin(&self) -> anyhow::Result<String> {
+        let row = |clients: usize| -> anyhow::Result<String> {
+            let outcome = &self.with("echo", "05", clients)?.outcome;
             Ok(format!("| {clients} | {outcome} |\n"))
         };
         Ok("| clients that all talk | stage 05 |\n|---|---|\n".to_owned()
-            + &[1, 50, 1000].map(row).into_iter().collect::<io::Result<String>>()?)
+            + &[1, 50, 1000].map(row).into_iter().collect::<anyhow::Result<String>>()?)
     }
 
-    fn readiness(&self) -> io::Result<String> {
-        let row = |clients| -> io::Result<String> {
+    fn readiness(&self) -> anyhow::Result<String> {
+        let row = |clients| -> anyhow::Result<String> {
             let [before, now] = ["04", "06"].map(|it| self.rate("broadcast", it, clients));
             let ratio = self.figure("broadcast", "06", clients, RATE)?
                 / self.figure("broadcast", "04", clients, RATE)?;
@@ -167,29 +112,29 @@ impl Run {
         };
         Ok("| clients | lines delivered a second by 04 | by 06 | that is |\n|---|---|---|---|\n"
             .to_owned()
-            + &[10, 100, 1000].map(row).into_iter().collect::<io::Result<String>>()?)
+            + &[10, 100, 1000].map(row).into_iter().collect::<anyhow::Result<String>>()?)
     }
 
-    fn tokio(&self) -> io::Result<String> {
-        let row = |stage| -> io::Result<String> {
+    fn tokio(&self) -> anyhow::Result<String> {
+        let row = |stage| -> anyhow::Result<String> {
             let echo = self.rate("echo", stage, 1000)?;
             let lines = self.rate("broadcast", stage, 1000)?;
-            let memory = bytes(self.figure("broadcast", stage, 1000, "memory_per_client")?);
+            let memory = bytes(self.figure("broadcast", stage, 1000, Metric::MemoryPerClient)?);
             Ok(format!("| {stage} | {echo} | {lines} | {memory} |\n"))
         };
         Ok("| 1,000 clients | echo: round trips a second | broadcast: lines delivered a second | \
             memory for each |\n|---|---|---|---|\n"
             .to_owned()
-            + &["06", "07"].map(row).into_iter().collect::<io::Result<String>>()?)
+            + &["06", "07"].map(row).into_iter().collect::<anyhow::Result<String>>()?)
     }
 
     /// The broadcast to a thousand clients, beside what others do.
-    fn others(&self) -> io::Result<String> {
-        let row = |(subject, name)| -> io::Result<String> {
+    fn others(&self) -> anyhow::Result<String> {
+        let row = |(subject, name)| -> anyhow::Result<String> {
             let lines = self.rate("broadcast", subject, 1000)?;
-            let core = self.figure("broadcast", subject, 1000, "server_core_time_per_message")?;
+            let core = self.figure("broadcast", subject, 1000, Metric::ServerCoreTimePerMessage)?;
             let core = if core < 1e3 { format!("{core:.0} ns") } else { time(core) };
-            let memory = bytes(self.figure("broadcast", subject, 1000, "memory_per_client")?);
+            let memory = bytes(self.figure("broadcast", subject, 1000, Metric::MemoryPerClient)?);
             Ok(format!("| {name} | {lines} | {core} | {memory} |\n"))
         };
         let subjects = [
@@ -205,33 +150,30 @@ impl Run {
         Ok("| 1,000 clients, one core | lines delivered a second | the core's time for each | \
             memory for each client |\n|---|---:|---:|---:|\n"
             .to_owned()
-            + &subjects.map(row).into_iter().collect::<io::Result<String>>()?)
+            + &subjects.map(row).into_iter().collect::<anyhow::Result<String>>()?)
     }
 
     /// The claim of the second document, in its three readings.
-    fn headline(&self) -> io::Result<String> {
+    fn headline(&self) -> anyhow::Result<String> {
         let mut text =
             "| lines in a second | server | delivered a second | complete | half take at \
                         most | 99 in 100 | memory |\n|---|---|---:|---|---:|---:|---:|\n"
                 .to_owned();
         for (senders, lines) in [(1, "10, from one"), (4, "40, from four"), (4000, "40,000")] {
             for (subject, name) in [("06", "06"), ("07", "07"), ("ref", "on epoll")] {
-                let found = self.in_scenario("headline").find(|it| {
-                    let Load { clients, senders: from } = it.load;
-                    it.subject == subject && (clients, from) == (4000, Some(senders))
-                });
-                let lacks = || format!("{} lacks {subject}, {senders} senders", self.file);
-                let found = found.ok_or_else(|| io::Error::other(lacks()))?;
-                let figure = |of| found.summary.get(of).map_or(f64::NAN, |it| it.median);
-                let is_bound = found.marks.iter().any(|mark| mark == "generator-bound");
+                let found = self.find("headline", subject, |load| {
+                    (load.clients, load.senders) == (4000, Some(senders))
+                })?;
+                let figure = |of| found.median(of).unwrap_or(f64::NAN);
+                let is_bound = found.is_marked(Mark::GeneratorBound);
                 text += &format!(
                     "| {lines} | {name} | {}{} | {:.0} % | {} | {} | {} |\n",
                     count(figure(RATE)),
                     if is_bound { MARKED } else { "" },
-                    100.0 * figure("delivered"),
-                    time(figure("latency_p50")),
-                    time(figure("latency_p99")),
-                    bytes(figure("memory_peak")),
+                    100.0 * figure(Metric::Delivered),
+                    time(figure(Metric::LatencyP50)),
+                    time(figure(Metric::LatencyP99)),
+                    bytes(figure(Metric::MemoryPeak)),
                 );
             }
         }
@@ -239,45 +181,44 @@ impl Run {
     }
 
     fn machine(&self) -> String {
-        let Machine { cpu, cores, kernel } = &self.machine;
-        let commit = self.commit.as_deref().unwrap_or("unknown");
+        let Machine { cpu, cores, kernel, .. } = &self.results.machine;
+        let commit = self.results.commit.as_deref().unwrap_or("unknown");
         let commit = commit.get(..12).unwrap_or(commit);
         format!("{cpu}, {cores} cores, {kernel}; commit {commit}")
     }
 
-    fn rate(&self, scenario: &str, stage: &str, clients: usize) -> io::Result<String> {
+    fn rate(&self, scenario: &str, stage: &str, clients: usize) -> anyhow::Result<String> {
         let rate = count(self.figure(scenario, stage, clients, RATE)?);
-        let marks = &self.find(scenario, stage, clients)?.marks;
-        let is_bound = marks.iter().any(|mark| mark == "generator-bound");
+        let is_bound = self.with(scenario, stage, clients)?.is_marked(Mark::GeneratorBound);
         Ok(if is_bound { rate + MARKED } else { rate })
     }
 
-    fn figure(&self, scenario: &str, stage: &str, clients: usize, of: &str) -> io::Result<f64> {
-        let found = self.find(scenario, stage, clients)?.summary.get(of);
-        found.map(|it| it.median).ok_or_else(|| {
-            let of = format!("{of} of {scenario}, {stage}, {clients} clients");
-            io::Error::other(format!("{}: no {of}", self.file))
+    fn figure(
+        &self,
+        scenario: &str,
+        stage: &str,
+        clients: usize,
+        of: Metric,
+    ) -> anyhow::Result<f64> {
+        self.with(scenario, stage, clients)?.median(of).with_context(|| {
+            let label = of.label();
+            format!("{}: no {label} of {scenario}, {stage}, {clients} clients", self.file)
         })
     }
 
-    fn find(&self, scenario: &str, stage: &str, clients: usize) -> io::Result<&Measurement> {
-        let is_it = |it: &&Measurement| it.subject == stage && it.load.clients == clients;
-        self.in_scenario(scenario).find(is_it).ok_or_else(|| {
-            let lacks = format!("lacks {scenario}, {stage}, {clients} clients");
-            io::Error::other(format!("{} {lacks}", self.file))
-        })
-    }
-
-    fn in_scenario(&self, scenario: &str) -> impl Iterator<Item = &Measurement> {
-        let of_scenario = self.scenarios.iter().filter(move |it| it.id == scenario);
-        of_scenario.flat_map(|it| &it.measurements)
+    /// The first with so many clients.
+    fn with(&self, scenario: &str, stage: &str, clients: usize) -> anyhow::Result<&Measurement> {
+        let found = self.find(scenario, stage, |load| load.clients == clients);
+        found.with_context(|| format!("{} lacks {scenario}, {stage}, {clients} clients", self.file))
     }
 }
 
-const RATE: &str = "received_per_second";
+const RATE: Metric = Metric::ReceivedPerSecond;
 
 /// Stands after a rate that may be the generator's.
 const MARKED: &str = " \\*";
+const NOTE: &str =
+    "\n\n\\* The load generator was nearly as busy as it can be: the server may do more.";
 
 /// Two digits that count, with a word for the size: 44 thousand, 1.8 million.
 fn count(number: f64) -> String {
@@ -322,8 +263,13 @@ mod tests {
 
     #[test]
     fn a_figure_that_is_not_there_is_named() {
-        let run: Run = serde_json::from_str(
-            r#"{"machine": {"cpu": "x", "cores": 2, "kernel": "y"}, "scenarios": []}"#,
+        let run = Kept::parse(
+            FILE,
+            br#"{"schema": 3, "unix_time": 0, "seconds": 0.0, "interrupted": false, "commit": null,
+                "machine": {"cpu": "x", "cores": 2, "memory": 0, "kernel": "y", "open_files": 0},
+                "placement": {"server": 1, "generator": 0},
+                "options": {"effort": "quick", "rounds": 1, "seed": 0},
+                "notes": [], "subjects": [], "scenarios": []}"#,
         )
         .unwrap();
         let error = run.figure("echo", "01", 1, RATE).unwrap_err();

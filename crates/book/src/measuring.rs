@@ -3,14 +3,15 @@
 //! `book/measured/measuring.json` is what
 //! `cargo xtask compare lies headline slow-reader --stages 04,06,07 --format json` wrote.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::Context;
 use chrono::DateTime;
 use compare::metric::Metric;
-use compare::results::{Load, Machine, Measurement, Pace, Scenario, Trouble};
+use compare::results::{Load, Machine, Measurement, Pace, Trouble};
 use compare::{Results, report};
+
+use crate::kept::{self, Kept};
 
 /// Where that run is kept, from the root of the workspace.
 const FILE: &str = "book/measured/measuring.json";
@@ -26,21 +27,16 @@ const SUBJECT: &str = "06";
 /// # Errors
 /// A run cannot be read, or lacks a figure that the book tells of.
 pub(crate) fn page(root: &Path) -> anyhow::Result<String> {
-    let part = |(anchor, text): (String, String)| {
-        let text = text.trim_end();
-        format!("\n<!-- ANCHOR: {anchor} -->\n{text}\n<!-- ANCHOR_END: {anchor} -->\n")
-    };
-    Ok(parts(root)?.into_iter().map(part).collect())
+    Ok(kept::page(parts(root)?))
 }
 
 fn parts(root: &Path) -> anyhow::Result<Vec<(String, String)>> {
-    let run = read(root, FILE)?;
-    let lies = scenario(&run, "lies")?;
+    let run = Kept::read(root, FILE)?;
     let of = |clients, trouble| {
         let is_it = move |load: &Load| {
             load.clients == clients && load.trouble == trouble && !has_clock(load)
         };
-        find(lies, SUBJECT, is_it)
+        run.find("lies", SUBJECT, is_it)
     };
     let right = of(50, None)?;
     let mut parts: Vec<_> = [
@@ -56,7 +52,7 @@ fn parts(root: &Path) -> anyhow::Result<Vec<(String, String)>> {
                 ],
             ),
         ),
-        ("ceiling", ceiling(lies)?),
+        ("ceiling", ceiling(&run)?),
         (
             "cold",
             table(
@@ -73,23 +69,26 @@ fn parts(root: &Path) -> anyhow::Result<Vec<(String, String)>> {
             table(
                 ("06 stands still for a second; the next message is sent by", PAUSED),
                 &[
-                    ("who has been answered", find(lies, SUBJECT, is_closed)?),
-                    ("the clock", find(lies, SUBJECT, |it| matches!(it.pace, Pace::PerSecond(_)))?),
+                    ("who has been answered", run.find("lies", SUBJECT, is_closed)?),
+                    (
+                        "the clock",
+                        run.find("lies", SUBJECT, |it| matches!(it.pace, Pace::PerSecond(_)))?,
+                    ),
                 ],
             ),
         ),
         ("slow-reader", slow_reader(&run)?),
         ("headline", headline(&run)?),
-        ("machine", machine(&run)),
+        ("machine", machine(&run.results)),
     ]
     .into_iter()
     .map(|(anchor, text)| (anchor.to_owned(), text))
     .collect();
 
-    let run = read(root, crate::measured::FILE)?;
+    let run = Kept::read(root, crate::measured::FILE)?;
     parts.push(("rounds".to_owned(), rounds(&run)?));
     for id in ["echo", "broadcast"] {
-        let plots = report::figures(&run, scenario(&run, id)?)?;
+        let plots = report::figures(&run.results, run.scenario(id)?)?;
         parts.push((format!("plots-{id}"), plots));
     }
     Ok(parts)
@@ -125,15 +124,15 @@ fn table((head, columns): (&str, Columns), rows: &[(&str, &Measurement)]) -> Str
 }
 
 /// What the generator can do, and how near to it the stages came.
-fn ceiling(lies: &Scenario) -> anyhow::Result<String> {
-    let ceiling = lies.ceilings.iter().find(|it| it.load.clients == 50);
+fn ceiling(run: &Kept) -> anyhow::Result<String> {
+    let ceiling = run.scenario("lies")?.ceilings.iter().find(|it| it.load.clients == 50);
     let ceiling = ceiling.context("the generator was not measured")?;
     let mut text =
         "| 50 connections | round trips a second | of the ceiling |\n|---|---|---|\n".to_owned();
     let rate = Metric::ReceivedPerSecond;
     text += &format!("| the generator itself | {} | |\n", rate.show(ceiling.per_second));
     for stage in ["04", SUBJECT, "07"] {
-        let it = find(lies, stage, |load| *load == ceiling.load)?;
+        let it = run.find("lies", stage, |load| *load == ceiling.load)?;
         let share = it.median(rate).unwrap_or_default() / ceiling.per_second * 100.0;
         text += &format!("| {stage} | {} | {share:.0} % |\n", shown(it, rate));
     }
@@ -141,12 +140,11 @@ fn ceiling(lies: &Scenario) -> anyhow::Result<String> {
 }
 
 /// What single rounds said of the same thing.
-fn rounds(run: &Results) -> anyhow::Result<String> {
-    let echo = scenario(run, "echo")?;
+fn rounds(run: &Kept) -> anyhow::Result<String> {
     let mut text =
         "| 1 connection | round trips a second, round by round |\n|---|---|\n".to_owned();
     for stage in ["04", SUBJECT, "07"] {
-        let measurement = find(echo, stage, |load| load.clients == 1)?;
+        let measurement = run.find("echo", stage, |load| load.clients == 1)?;
         let rate = |round: &compare::results::Round| {
             round
                 .metrics
@@ -154,31 +152,29 @@ fn rounds(run: &Results) -> anyhow::Result<String> {
                 .map(|it| Metric::ReceivedPerSecond.show(*it))
         };
         let rates: Vec<_> = measurement.rounds.iter().filter_map(rate).collect();
-        text += &format!("| {} | {} |\n", label(run, stage), rates.join(", "));
+        text += &format!("| {} | {} |\n", label(&run.results, stage), rates.join(", "));
     }
     Ok(text)
 }
 
-fn slow_reader(run: &Results) -> anyhow::Result<String> {
-    let scenario = scenario(run, "slow-reader")?;
+fn slow_reader(run: &Kept) -> anyhow::Result<String> {
     let mut text =
         "| 20 clients, 8,000 lines a second | p50 | p99 | delivered |\n|---|---|---|---|\n"
             .to_owned();
     for stage in ["04", SUBJECT] {
-        let it = find(scenario, stage, |_| true)?;
+        let it = run.find("slow-reader", stage, |_| true)?;
         let [p50, p99, delivered] =
             [Metric::LatencyP50, Metric::LatencyP99, Metric::Delivered].map(|of| shown(it, of));
-        text += &format!("| {} | {p50} | {p99} | {delivered} |\n", label(run, stage));
+        text += &format!("| {} | {p50} | {p99} | {delivered} |\n", label(&run.results, stage));
     }
     Ok(text)
 }
 
-fn headline(run: &Results) -> anyhow::Result<String> {
-    let scenario = scenario(run, "headline")?;
+fn headline(run: &Kept) -> anyhow::Result<String> {
     let mut text =
         "| | lines a second in | out | delivered | p99 |\n|---|---|---|---|---|\n".to_owned();
-    for load in scenario.loads() {
-        let it = find(scenario, SUBJECT, |it| it == load)?;
+    for load in run.scenario("headline")?.loads() {
+        let it = run.find("headline", SUBJECT, |it| it == load)?;
         let [sent, received, delivered, p99] = [
             Metric::SentPerSecond,
             Metric::ReceivedPerSecond,
@@ -197,26 +193,6 @@ fn machine(run: &Results) -> String {
     let commit = run.commit.as_deref().unwrap_or("unknown");
     let Machine { cpu, cores, kernel, .. } = &run.machine;
     format!("{cpu}, {cores} cores, {kernel}; commit {commit}, {day}")
-}
-
-fn read(root: &Path, file: &str) -> anyhow::Result<Results> {
-    let text = fs::read(root.join(file)).with_context(|| format!("cannot read {file}"))?;
-    serde_json::from_slice(&text).with_context(|| format!("{file} holds no results"))
-}
-
-fn scenario<'a>(run: &'a Results, id: &str) -> anyhow::Result<&'a Scenario> {
-    let found = run.scenarios.iter().find(|it| it.id == id);
-    found.with_context(|| format!("the run that is kept lacks {id}"))
-}
-
-fn find<'a>(
-    scenario: &'a Scenario,
-    stage: &str,
-    is_it: impl Fn(&Load) -> bool,
-) -> anyhow::Result<&'a Measurement> {
-    let found = scenario.measurements.iter().find(|it| it.subject == stage && is_it(&it.load));
-    found
-        .with_context(|| format!("the run that is kept lacks a figure of {stage}, {}", scenario.id))
 }
 
 fn has_clock(load: &Load) -> bool {
