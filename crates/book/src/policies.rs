@@ -92,7 +92,9 @@ pub fn table(root: &Path) -> io::Result<String> {
         let slow = match (missed > 0, ended) {
             (_, true) => format!("gets {}, then the end", size(got)),
             (true, false) => {
-                format!("gets {}; {} are missing, and nothing says so", size(got), size(missed))
+                // Rounded down, since the others are rounded up: together they are all.
+                let missing = missed / MIB;
+                format!("gets {}; {missing} MiB are missing, and nothing says so", size(got))
             }
             (false, false) => format!("gets {}", size(got)),
         };

@@ -89,7 +89,6 @@ enum HandleClient {
     BeforeWrite(Client, usize),
     Done,
 }
-// ANCHOR_END: enum
 
 /// The variables that live on from one stop to the next.
 struct Client {
@@ -97,6 +96,7 @@ struct Client {
     address: SocketAddr,
     buffer: [u8; 4096],
 }
+// ANCHOR_END: enum
 
 impl HandleClient {
     // ANCHOR: resume

@@ -1,8 +1,8 @@
 //! Stage 06's echo as an `async fn` on a runtime of our own, with real wakers: the step from
 //! stage 06 to tokio.
 //!
-//! The handler below is what one would write on tokio, to the letter. What is underneath stands in
-//! `runtime.rs`: an executor, a reactor, and the waker between them.
+//! The handler below is what one would write on tokio, but for one word. What is underneath stands
+//! in `runtime.rs`: an executor, a reactor, and the waker between them.
 //!
 //! ```text
 //! server$ cargo run -p stage-06 --example waker
