@@ -152,9 +152,9 @@ impl<T, E: Into<Box<Problem>>> Require<T> for Result<T, E> {
                     return Failure { requirement, ..failure }.into();
                 }
                 Problem::Failed(Failure { expected, actual, scene, .. }) => {
-                    format!("{what}: expected {expected}; {actual}\n{scene}")
+                    format!("it needs that {what}: expected {expected}; {actual}\n{scene}")
                 }
-                Problem::Inconclusive(reason) => format!("{what}: {reason}"),
+                Problem::Inconclusive(reason) => format!("it needs that {what}: {reason}"),
             };
             Box::new(Problem::Inconclusive(reason))
         })

@@ -100,12 +100,14 @@ impl fmt::Display for Symptom {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NoStart => "The server does not start.",
-            Self::Crash => "The server crashed, or one of its threads did.",
+            Self::Crash => "The server ended, or one of its threads crashed.",
             Self::WrongBytes => "Wrong bytes came; the first of them stands above the ^.",
             Self::Hang => {
                 "The server hangs: all its threads sleep, and only somebody else can wake them."
             }
-            Self::Spin(0) => "The server does not rest: it wakes up again and again, for nothing.",
+            Self::Spin(0..10) => {
+                "The server does not rest: it wakes up again and again, for nothing."
+            }
             Self::Spin(percent) => {
                 return write!(
                     f,
@@ -130,6 +132,8 @@ impl fmt::Display for Symptom {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use harness::{Difference, Scene, Stuck};
 
     use super::*;
@@ -137,7 +141,8 @@ mod tests {
     fn symptom(cause: Cause, load: f64) -> Symptom {
         let (who, expected) = ("a".to_owned(), "6 bytes".to_owned());
         let scene = Scene { load: Some(load), ..Scene::default() };
-        Failure::from(Box::new(Trouble { who, expected, cause, scene })).symptom()
+        Failure::from(Box::new(Trouble { who, expected, cause, seen: Instant::now(), scene }))
+            .symptom()
     }
 
     #[test]
@@ -159,7 +164,8 @@ mod tests {
             let cause = Cause::Ended(End::Eof, 0);
             let (who, expected) = ("b".to_owned(), "6 bytes".to_owned());
             let scene = Scene { stderr, ..Scene::default() };
-            Failure::from(Box::new(Trouble { who, expected, cause, scene })).symptom()
+            Failure::from(Box::new(Trouble { who, expected, cause, seen: Instant::now(), scene }))
+                .symptom()
         };
         assert_eq!(trouble(vec![]), Symptom::Closed);
         let panic = "thread 'main' panicked at src/main.rs:5:9:".to_owned();

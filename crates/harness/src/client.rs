@@ -2,7 +2,7 @@ use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -77,7 +77,8 @@ impl Client {
         });
         let (stream, local) = connected.map_err(|error| {
             let (who, expected) = (name.to_owned(), "a connection".to_owned());
-            Box::new(Trouble { who, expected, cause: Cause::Io(error), scene: server.scene() })
+            let (cause, seen) = (Cause::Io(error), Instant::now());
+            Box::new(Trouble { who, expected, cause, seen, scene: server.scene() })
         })?;
         server.introduce(name, local);
         server.wire.note(name, Kind::Begins, format!("connects from {local}"));
@@ -256,11 +257,12 @@ impl Client {
     }
 
     fn trouble(&self, expected: String, cause: Cause) -> Box<Trouble> {
+        let seen = Instant::now();
         if let Cause::Ended(..) = cause {
             stuck::settle(&self.server);
         }
         let scene = self.server.scene();
-        Box::new(Trouble { who: self.name.clone(), expected, cause, scene })
+        Box::new(Trouble { who: self.name.clone(), expected, cause, seen, scene })
     }
 
     // All bytes of all clients pass through these two.

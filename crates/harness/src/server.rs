@@ -481,7 +481,7 @@ impl Server {
 
     fn trouble(&self, expected: &str, cause: Cause) -> Box<Trouble> {
         let (who, expected) = ("server".to_owned(), expected.to_owned());
-        Box::new(Trouble { who, expected, cause, scene: self.scene() })
+        Box::new(Trouble { who, expected, cause, seen: Instant::now(), scene: self.scene() })
     }
 }
 

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::io;
 use std::process::ExitStatus;
+use std::time::Instant;
 
 use crate::client::End;
 use crate::difference::Difference;
@@ -18,7 +19,9 @@ pub struct Trouble {
     pub expected: String,
     /// What came instead.
     pub cause: Cause,
-    /// The server at that moment.
+    /// When that was met. What it means is found out after it, which may take a second.
+    pub seen: Instant,
+    /// The server once it was found out.
     pub scene: Scene,
 }
 
