@@ -153,7 +153,7 @@ fn no_more_threads(bench: &Bench<'_>) -> Outcome {
     let server = bench.start()?;
     let mut regulars = bench.regulars(&server).precondition("clients are served at first")?;
     // Half a stack more than whole ones: what remains at the end is enough for everything else.
-    server.limit_growth(33 * MIB)?;
+    server.limit_growth(Some(33 * MIB))?;
     let mut served = Vec::new();
     let mut refused = 0;
     for number in 1..=CLIENTS {

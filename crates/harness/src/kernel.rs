@@ -181,8 +181,8 @@ pub fn descriptor_limit(pid: i32) -> io::Result<Option<u64>> {
     platform::descriptor_limit(pid)
 }
 
-/// Limits the address space of a process to what it has now and so many bytes more.
-pub fn limit_growth(pid: i32, bytes: u64) -> io::Result<()> {
+/// Limits the address space of a process to what it has now and so many bytes more. None: lifts that.
+pub fn limit_growth(pid: i32, bytes: Option<u64>) -> io::Result<()> {
     platform::limit_growth(pid, bytes)
 }
 

@@ -417,11 +417,11 @@ impl Server {
     }
 
     /// Lets its address space grow by so many bytes from now on, and no more: whatever needs more
-    /// fails, a new thread's stack before all.
+    /// fails, a new thread's stack before all. None lifts the limit.
     ///
     /// # Errors
     /// As [`Server::threads`].
-    pub fn limit_growth(&self, bytes: u64) -> Result<()> {
+    pub fn limit_growth(&self, bytes: Option<u64>) -> Result<()> {
         self.reading("its address space", kernel::limit_growth(self.pid(), bytes))
     }
 

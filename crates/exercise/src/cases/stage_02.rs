@@ -23,6 +23,12 @@ pub(super) const CASES: &[Case] = &[
     )
     .why("Whoever looks first and counts later lets in all who come in between."),
     Case::any(
+        "02-limit/03",
+        "who found no thread is not counted",
+        who_found_no_thread_is_not_counted,
+    )
+    .why("Each failure that is counted as a client takes a place for good."),
+    Case::any(
         "02-close/01",
         "the list tells how many are there",
         the_list_tells_how_many_are_there,
@@ -45,8 +51,8 @@ pub(super) const CASES: &[Case] = &[
     .why("A stop that waits until everything is sent lets one client keep the server for ever."),
 ];
 
-/// A and B are served, and stay. C is told that there is no room. D, too, and it does not go: when
-/// A leaves, there is room for somebody else nevertheless.
+/// A and B are served, and stay. C is told that there is no room. D, too, and it does not go. Others
+/// go before they are told. When A leaves, there is room for somebody else nevertheless.
 fn a_client_above_the_limit_is_refused(bench: &Bench<'_>) -> Outcome {
     let server = Server::start(bench.command(0).env("MAX_CLIENTS", "2"))?;
     let [mut a, mut b] = [server.connect("a")?, server.connect("b")?];
@@ -55,12 +61,19 @@ fn a_client_above_the_limit_is_refused(bench: &Bench<'_>) -> Outcome {
     must_be_refused(&server, "c")?;
     let d = must_be_refused(&server, "d")?;
 
+    server.pause()?;
+    for _ in 0..3 {
+        server.connect("somebody")?.reset()?;
+    }
+    server.resume()?;
+    must_be_refused(&server, "e").require("who has gone before it is refused harms nobody")?;
+
     a.leave();
     let mut served = served_in_the_end(&server).require("who leaves makes room for another")?;
     b.exchange(HELLO, HELLO).require("a client who was served is served to its end")?;
     served.exchange(HELLO, HELLO).require("a client who was served is served to its end")?;
     d.leave();
-    must_be_refused(&server, "e").require("the limit holds after clients have left")?;
+    must_be_refused(&server, "f").require("the limit holds after clients have left")?;
     passed()
 }
 
@@ -87,6 +100,25 @@ fn the_limit_holds_for_those_who_come_at_once(bench: &Bench<'_>) -> Outcome {
         // Nobody is counted any more.
         let threads = || server.thread_count().map_err(io::Error::other);
         server.wait_until("its clients' threads to end", threads, |threads| *threads == 1)?;
+    }
+    passed()
+}
+
+/// For a while the server has no room for a thread, and sends away whoever comes. Then two are
+/// served, as many as there may be.
+fn who_found_no_thread_is_not_counted(bench: &Bench<'_>) -> Outcome {
+    // Less than a stack.
+    const ROOM: u64 = 1 << 20;
+    let server = Server::start(bench.command(0).env("MAX_CLIENTS", "2"))?;
+    server.limit_growth(Some(ROOM))?;
+    for name in ["a", "b", "c"] {
+        let ended = server.connect(name)?.read_to_end();
+        ended.precondition("without room for a thread a client is sent away")?;
+    }
+    server.limit_growth(None)?;
+    let mut served = [server.connect("d")?, server.connect("e")?];
+    for client in &mut served {
+        client.exchange(HELLO, HELLO).require("who found no thread takes nobody's place")?;
     }
     passed()
 }
@@ -123,22 +155,35 @@ fn the_list_tells_how_many_are_there(bench: &Bench<'_>) -> Outcome {
     passed()
 }
 
-/// A is idle. B has sent something that the server has not read yet, when the signal comes: it stands
-/// still until both are there.
+/// A is idle. The others have sent something that the server has not read yet, when the signal comes:
+/// it stands still until all of it is there. They are many, and it is much, so that the server has not
+/// answered everyone when it stops.
 fn a_stop_sends_what_is_owed(bench: &Bench<'_>) -> Outcome {
+    const CLIENTS: usize = 200;
+    // The kernel has room for it where nobody reads.
+    let said = HELLO.repeat(5000);
     for signal in [Signal::INT, Signal::TERM] {
         let server = bench.start()?;
-        let [mut a, mut b] = [server.connect("a")?, server.connect("b")?];
+        let mut a = server.connect("a")?;
         a.exchange(HELLO, HELLO).precondition("a client is served before the stop")?;
-        b.exchange(HELLO, HELLO).precondition("a client is served before the stop")?;
+        let mut others = Vec::new();
+        for number in 1..=CLIENTS {
+            let mut client = server.connect(&format!("client {number}"))?;
+            client.exchange(HELLO, HELLO).precondition("a client is served before the stop")?;
+            others.push(client);
+        }
         server.pause()?;
-        b.send(HELLO)?;
+        for client in &mut others {
+            client.send(&said)?;
+        }
         server.signal(signal)?;
         server.resume()?;
         must_end_in_order(&server)?;
         a.expect_eof().require("who is owed nothing sees the end of its stream")?;
-        b.expect(HELLO).require("what has arrived before the stop is answered")?;
-        b.expect_eof().require("then the stream ends in order")?;
+        for client in &mut others {
+            client.expect(&said).require("what has arrived before the stop is answered")?;
+            client.expect_eof().require("then the stream ends in order")?;
+        }
     }
     passed()
 }

@@ -72,7 +72,7 @@ struct Clients {
 impl Clients {
     /// Ends everyone's input, and then, when they are served or the time is over, the process.
     fn stop(&self) -> ! {
-        // Held until the end: whoever comes now is not served any more.
+        // Whoever comes from now on is served as long as we wait for those who are there.
         let streams = self.lock();
         info!("stopping with {} clients", streams.len());
         for stream in streams.values() {

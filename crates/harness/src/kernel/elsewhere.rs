@@ -41,7 +41,7 @@ pub(super) fn descriptor_limit(_pid: i32) -> io::Result<Option<u64>> {
     unsupported()
 }
 
-pub(super) fn limit_growth(_pid: i32, _bytes: u64) -> io::Result<()> {
+pub(super) fn limit_growth(_pid: i32, _bytes: Option<u64>) -> io::Result<()> {
     unsupported()
 }
 

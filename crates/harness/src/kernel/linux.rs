@@ -62,10 +62,16 @@ pub(super) fn descriptor_limit(pid: i32) -> io::Result<Option<u64>> {
     })
 }
 
-pub(super) fn limit_growth(pid: i32, bytes: u64) -> io::Result<()> {
-    let size = process(pid)?.stat().map_err(io_error)?.vsize;
-    let limit = Rlimit { current: Some(size + bytes), maximum: Some(size + bytes) };
-    prlimit(Pid::from_raw(pid), Resource::As, limit)?;
+pub(super) fn limit_growth(pid: i32, bytes: Option<u64>) -> io::Result<()> {
+    let process = process(pid)?;
+    let size = process.stat().map_err(io_error)?.vsize;
+    // The hard limit stays: whoever is not root could not raise it again.
+    let maximum = match process.limits().map_err(io_error)?.max_address_space.hard_limit {
+        LimitValue::Value(limit) => Some(limit),
+        LimitValue::Unlimited => None,
+    };
+    let current = bytes.map_or(maximum, |bytes| Some(size + bytes));
+    prlimit(Pid::from_raw(pid), Resource::As, Rlimit { current, maximum })?;
     Ok(())
 }
 
