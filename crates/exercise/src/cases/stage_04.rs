@@ -14,12 +14,13 @@ pub(super) fn a_name_goes_before_each_line(bench: &Bench<'_>) -> Outcome {
     // Who is accepted first is in, when the other one is heard.
     let [mut a, mut b] = [server.connect("a")?, server.connect("b")?];
     b.send(b"bob\nhello\n")?;
-    a.expect(b"bob: hello\n").require("the others hear the name, and then the line")?;
+    a.expect(b"bob: hello\n").require(
+        "of two lines that come at once, the first is the name, and goes before the second",
+    )?;
     a.send(b"ann\n")?;
-    for line in ["hello, bob\n", "\n", "bye: bye\n"] {
-        a.send(line.as_bytes())?;
-        let heard = format!("ann: {line}");
-        b.expect(heard.as_bytes()).require("the name goes before each line")?;
+    for line in [b"hello, bob\n".as_slice(), b"\n", b"bye: bye\n", b"\xff\0 is no text\r\n"] {
+        a.send(line)?;
+        b.expect(&[b"ann: ", line].concat()).require("the name goes before each line")?;
     }
     b.send(b"bob\n")?;
     a.expect(b"bob: bob\n").require("only the first line is a name")?;
@@ -33,9 +34,9 @@ pub(super) fn a_name_may_come_in_pieces(bench: &Bench<'_>) -> Outcome {
     let [mut d, mut c] = [server.connect("d")?, server.connect("c")?];
     c.send(b"car")?;
     server.wait_until_read(&c)?;
-    c.send(b"ol\nhello\nbye")?;
-    d.expect(b"carol: hello\n").require("a name in two pieces is one name")?;
+    c.send(b"\xf3l\nhello\nbye")?;
+    d.expect(b"car\xf3l: hello\n").require("a name in two pieces is one name")?;
     play(&mut [c.part().then_half_close()])?;
-    d.expect(b"carol: bye\n").require("the name goes before the last line, too")?;
+    d.expect(b"car\xf3l: bye\n").require("the name goes before the last line, too")?;
     passed()
 }

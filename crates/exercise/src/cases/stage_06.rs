@@ -3,9 +3,10 @@ use std::mem;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use conformance::{Bench, Case, Failure, Outcome, Problem, Require, ensure, passed};
+use conformance::{Bench, Case, Failure, Outcome, Problem, Require, Symptom, ensure, passed};
 use harness::{Cause, Client, Server, play};
 
+use super::HELLO;
 use super::stage_04::{a_name_goes_before_each_line, a_name_may_come_in_pieces};
 
 pub(super) const CASES: &[Case] = &[
@@ -22,6 +23,15 @@ pub(super) const CASES: &[Case] = &[
     )
     .why("A loop that looks at the clock again and again never sleeps.")
     .alone(),
+    Case::echo(
+        "06-short/01",
+        "who does not read costs nothing, and stalls nobody",
+        who_does_not_read_stalls_nobody,
+    )
+    .why(
+        "The loop is everyone's. Whoever tries a write again and again until the kernel takes it \
+         takes the loop from all others.",
+    ),
     Case::broadcast("06-names/01", "a name goes before each line", a_name_goes_before_each_line)
         .why("What is known of a client can be a local variable, where its task is a function."),
     Case::broadcast("06-names/02", "a name may come in pieces", a_name_may_come_in_pieces)
@@ -44,6 +54,8 @@ pub(super) const CASES: &[Case] = &[
         who_changes_rooms_hears_what_it_is_owed,
     )
     .why("What the kernel does not take has to be kept, wherever its reader has gone."),
+    Case::broadcast("06-rooms/04", "without ROOMS there is one", without_rooms_there_is_one)
+        .why("Nothing that a client says is a command, unless the server was started so."),
     Case::broadcast(
         "06-timers/01",
         "who says nothing is disconnected, who speaks stays",
@@ -83,11 +95,10 @@ fn who_says_nothing_is_disconnected(bench: &Bench<'_>) -> Outcome {
     while silent_is_there {
         let says = Instant::now();
         let talked = exchange_lines(bench, &mut a, &mut b);
-        let talked = talked.require("a client that speaks is not disconnected");
         // From the beginning of one exchange to the end of the next: longer than anybody's silence.
-        // Where somebody was disconnected, to find out what became of the server takes up to a
-        // second of it.
-        let silence = mem::replace(&mut said_before, says).elapsed();
+        let ended = talked.as_ref().err().map_or_else(Instant::now, |trouble| trouble.seen);
+        let silence = ended - mem::replace(&mut said_before, says);
+        let talked = talked.require("a client that speaks is not disconnected");
         if silence >= SILENCE * 3 / 4 {
             talked.precondition("on this machine the clients speak often enough")?;
         } else {
@@ -130,9 +141,20 @@ fn waiting_for_the_time_out_costs_nothing(bench: &Bench<'_>) -> Outcome {
                 format!("at most 1 clock tick and 2 wake-ups within {WINDOW:?}"),
                 format!("{ticks} clock ticks and {wake_ups} wake-ups"),
             )
+            .looks_like(Symptom::Spin(u32::try_from(ticks).unwrap_or(u32::MAX)))
             .at(&server)
         })?;
     }
+    passed()
+}
+
+/// A client does not read what comes back, until the kernel takes no more. Then B comes.
+fn who_does_not_read_stalls_nobody(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let _clients = bench.slow_reader(&server)?;
+    server.stuck().require("the server sleeps until the kernel takes more, or somebody comes")?;
+    let mut b = server.connect("b")?;
+    b.exchange(HELLO, HELLO).require("others are served meanwhile")?;
     passed()
 }
 
@@ -196,6 +218,15 @@ fn who_changes_rooms_hears_what_it_is_owed(bench: &Bench<'_>) -> Outcome {
     passed()
 }
 
+/// The server was not told to have rooms: `/join` is a line like any other.
+fn without_rooms_there_is_one(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let [mut a, mut b] = bench.room(&server, ["a", "b"])?;
+    a.send(b"/join garden\nhello\n")?;
+    b.expect(b"/join garden\nhello\n").require("without ROOMS everyone hears every line")?;
+    passed()
+}
+
 fn start_with_rooms(bench: &Bench<'_>) -> Result<Server, Box<Problem>> {
     Ok(Server::start(bench.command(0).env("ROOMS", "1"))?)
 }
@@ -224,7 +255,6 @@ fn who_was_told_to_go_does_not_stay(bench: &Bench<'_>) -> Outcome {
 
 /// The server sleeps before each step: a client comes, says something, and comes back to it later.
 fn a_server_at_rest_wakes_up(bench: &Bench<'_>) -> Outcome {
-    const HELLO: &[u8] = b"hello\n";
     let server = bench.start()?;
     server.stuck().precondition("the server sleeps before a client comes")?;
     let mut a = server.connect("a")?;
