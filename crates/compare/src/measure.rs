@@ -272,7 +272,8 @@ impl<'a> Readings<'a> {
         if !is_shared {
             processes += share(from.generator_core.processes, to.generator_core.processes);
         }
-        let foreign = processes - server - generator;
+        // The two are counted more finely than a core's ticks, and with what they do in softirqs.
+        let foreign = (processes - server - generator).max(0.0);
         set(Metric::ServerCpu, server);
         set(Metric::ServerCoreBusy, server_core);
         set(Metric::GeneratorCpu, generator);

@@ -19,7 +19,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     timing: |effort| match effort {
         Effort::Quick => Timing::millis(300, 1000),
         Effort::Normal => Timing::millis(1000, 3000),
-        Effort::Thorough => Timing::millis(1000, 10_000),
+        Effort::Thorough => Timing::millis(1000, 5000),
     },
 };
 

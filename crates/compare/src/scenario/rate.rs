@@ -18,7 +18,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     timing: |effort| match effort {
         Effort::Quick => Timing::millis(100, 500),
         Effort::Normal => Timing::millis(300, 2000),
-        Effort::Thorough => Timing::millis(500, 5000),
+        Effort::Thorough => Timing::millis(500, 3000),
     },
 };
 
