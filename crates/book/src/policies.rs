@@ -81,8 +81,9 @@ pub fn table(root: &Path) -> io::Result<String> {
     let json = std::fs::read(root.join(FILE))?;
     let rooms: Vec<Room> = serde_json::from_slice(&json)?;
     let size = |bytes: usize| match bytes.div_ceil(MIB) {
-        mib if bytes >= TALK => format!("all {mib} MiB"),
-        mib => format!("{mib} MiB"),
+        // A figure and its unit stay on one line.
+        mib if bytes >= TALK => format!("all {mib}\u{a0}MiB"),
+        mib => format!("{mib}\u{a0}MiB"),
     };
     let mut text = "| policy | a could send | b heard | newcomers let in | server's memory | \
                     s, when it reads at last |\n|---|---|---|---|---|---|\n"
@@ -94,7 +95,7 @@ pub fn table(root: &Path) -> io::Result<String> {
             (true, false) => {
                 // Rounded down, since the others are rounded up: together they are all.
                 let missing = missed / MIB;
-                format!("gets {}; {missing} MiB are missing, and nothing says so", size(got))
+                format!("gets {}; {missing}\u{a0}MiB are missing, and nothing says so", size(got))
             }
             (false, false) => format!("gets {}", size(got)),
         };

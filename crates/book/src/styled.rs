@@ -1,6 +1,7 @@
 //! What a page looks like beyond Markdown: the parts of a transcript's lines are marked, so that a
 //! style sheet can tell them apart; a listing says which file it is from, and a method stands at the
-//! left margin there as a function does; and a case's name leads to what is said of it.
+//! left margin there as a function does; a case's name leads to what is said of it; and a flag is
+//! not broken at its dashes.
 
 use std::fmt::Write;
 use std::ops::Range;
@@ -12,6 +13,8 @@ use crate::transcript::{Parts, Sign};
 
 /// How many colours there are for clients; the next one gets the first again.
 const COLOURS: usize = 4;
+/// The longest word of code, in characters, that a phone has room for.
+const PHONE: usize = 32;
 
 /// The page, with a caption over each listing, before mdBook has replaced the includes: later nobody
 /// knows the file. `file` is the page's own, from the root of the workspace.
@@ -31,8 +34,8 @@ pub fn caption(text: &str) -> String {
     format!("<p class=\"caption\">{text}</p>\n")
 }
 
-/// The page, its transcripts replaced by HTML and its code moved to the left; each case that it
-/// names is linked to `cases`, if there is such a page.
+/// The page, its transcripts replaced by HTML and its code moved to the left; short code with dashes
+/// is kept on one line, and each case that it names is linked to `cases`, if there is such a page.
 pub fn page(page: &str, cases: Option<&str>) -> String {
     let mut replacements: Vec<(Range<usize>, String)> = Vec::new();
     for block in markdown::blocks(page) {
@@ -43,13 +46,18 @@ pub fn page(page: &str, cases: Option<&str>) -> String {
         };
         replacements.extend(replacement.map(|text| (block.range, text)));
     }
-    if let Some(cases) = cases {
-        let names = markdown::codes(page).into_iter().filter(|(name, _)| is_case(name));
-        replacements.extend(names.map(|(name, range)| {
-            let anchor = name.replace('/', "-");
-            (range, format!("[`{name}`]({cases}#{anchor})"))
-        }));
-    }
+    replacements.extend(markdown::codes(page).into_iter().filter_map(|(code, range)| {
+        let text = match cases {
+            Some(cases) if is_case(&code) => {
+                format!("[`{code}`]({cases}#{})", code.replace('/', "-"))
+            }
+            _ if code.contains('-') && code.len() <= PHONE => {
+                format!("<code class=\"whole\">{}</code>", escaped(&code))
+            }
+            _ => return None,
+        };
+        Some((range, text))
+    }));
     replaced(page, replacements)
 }
 
@@ -185,6 +193,12 @@ mod tests {
         let linked = text.replacen("`conc/01`", "[`conc/01`](cases.md#conc-01)", 1);
         assert_eq!(page(text, Some("cases.md")), linked);
         assert_eq!(page(text, None), text);
+    }
+
+    #[test]
+    fn a_flag_is_kept_on_one_line() {
+        let whole = "say <code class=\"whole\">&#45;&#45;port 1</code>, not `port`\n";
+        assert_eq!(page("say `--port 1`, not `port`\n", None), whole);
     }
 
     #[test]
