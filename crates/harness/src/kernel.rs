@@ -225,10 +225,14 @@ pub fn queues(port: u16, client: SocketAddr) -> io::Result<(usize, usize)> {
 /// are given as version 4.
 ///
 /// The kernel does not read this table at one instant: a socket may be missing while others come
-/// and go. Trust what two readings agree on.
+/// and go, or stand there twice, of which one row is given. Trust what two readings agree on.
 pub fn sockets(port: u16) -> io::Result<Vec<Socket>> {
     let mut sockets = platform::sockets(port)?;
     sockets.retain(|socket| socket.local.port() == port || socket.remote.port() == port);
     sockets.sort();
+    // Several may listen at one address.
+    sockets.dedup_by(|a, b| {
+        (a.local, a.remote) == (b.local, b.remote) && (!a.listening || a.inode == b.inode)
+    });
     Ok(sockets)
 }
