@@ -86,7 +86,7 @@ fn wake_up_latency(bench: &Bench<'_>) -> Outcome {
     latencies.sort();
     let (median, worst) = (latencies[PINGS / 2], latencies[PINGS - 1]);
     Ok(Finding::Measured(format!(
-        "an echo after {IDLE:?} of idleness: median {median:.0?}, the worst of {PINGS} {worst:.0?}"
+        "an echo after {IDLE:?} of idleness: median {median:.0?} of {PINGS}, the worst {worst:.0?}"
     )))
 }
 

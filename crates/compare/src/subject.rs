@@ -72,7 +72,7 @@ pub const STAGES: [(&str, &str, bool); 7] = [
     ("02", "threads", false),
     ("03", "pool", false),
     ("04", "callbacks", true),
-    ("05", "round robin", false),
+    ("05", "coroutines", false),
     ("06", "readiness", true),
     ("07", "tokio", true),
 ];

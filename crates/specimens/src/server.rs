@@ -346,7 +346,10 @@ impl Server {
         let Some(client) = self.clients.get(&number) else { return Ok(false) };
         let mut fds = [PollFd::new(&client.stream, self.interest(client))];
         let moment = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
-        poll(&mut fds, Some(&moment))?;
+        match poll(&mut fds, Some(&moment)) {
+            Err(Errno::INTR) => return Ok(false),
+            result => result?,
+        };
         Ok(client.phase == Phase::Open && !fds[0].revents().is_empty())
     }
 
