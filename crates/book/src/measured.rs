@@ -243,8 +243,8 @@ fn time(nanos: f64) -> String {
 fn bytes(bytes: f64) -> String {
     match bytes {
         _ if bytes < 1e4 => format!("{bytes:.0} bytes"),
-        _ if bytes < 1e6 => format!("{:.0} KB", bytes / 1e3),
-        _ => format!("{:.1} MB", bytes / 1e6),
+        _ if bytes < 1e6 => format!("{:.0} KB", bytes / 1024.0),
+        _ => format!("{:.1} MB", bytes / (1024.0 * 1024.0)),
     }
 }
 
