@@ -39,7 +39,7 @@ pub struct Options {
     #[arg(long, conflicts_with = "thorough")]
     quick: bool,
 
-    /// Five long rounds of every scenario but lies, with larger sizes, in at most half an hour
+    /// Up to five long rounds of every scenario but lies, with larger sizes, in at most half an hour
     #[arg(long)]
     thorough: bool,
 
