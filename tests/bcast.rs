@@ -3,7 +3,6 @@
 use std::thread;
 use std::time::Duration;
 
-use harness::kernel::Socket;
 use harness::{Cause, Client, End, Part, Server, Stuck, play};
 
 use crate::history::{Faults, Hearing, Owed, Talk};
@@ -373,14 +372,14 @@ fn backlog_policy(bench: &Bench<'_>) -> Outcome {
     let mut speech = Speech::new(bench);
     let queued = speech.go_on_until_behind(&server, &mut a, &mut b, &mut s)?;
     speech.go_on_to(queued + MAX_BACKLOG - MIB, &mut a, &mut b, &mut s)?;
-    ensure(is_connected(&server, &s)?, || {
+    ensure(server.is_connected(&s)?, || {
         let requirement = "a reader is disconnected only if it is behind by more than the limit";
         let expected = format!("s is connected, {} bytes behind", MAX_BACKLOG - MIB);
         Failure::new(requirement, expected, "it is disconnected").at(&server)
     })?;
     speech.go_on_to(queued + MAX_BACKLOG + MIB, &mut a, &mut b, &mut s)?;
     let state = || {
-        let connected = is_connected(&server, &s).map_err(std::io::Error::other)?;
+        let connected = server.is_connected(&s).map_err(std::io::Error::other)?;
         Ok(if connected { "connected" } else { "disconnected" })
     };
     server
@@ -697,12 +696,12 @@ fn last_words(bench: &Bench<'_>) -> Outcome {
     // again and again until all of them fit. Some connections never get more, and of some servers
     // none does: then A has fewer to say.
     let (mut lines, mut rooms) = (LINES, 0);
-    let (a, mut b, c) = 'rooms: loop {
+    let (a, mut b, c, last) = 'rooms: loop {
         let last = talks[0].lines(0..lines);
         let [mut a, mut b, mut c] = bench.room(&server, ["a", "b", "c"])?;
         for _ in 0..ROUNDS {
             if arrives_unread(&server, &mut a, &last)? {
-                break 'rooms (a, b, c);
+                break 'rooms (a, b, c, last);
             }
             server.resume()?;
             play(&mut [b.part().expect(&last), c.part().expect(&last)])?;
@@ -717,7 +716,6 @@ fn last_words(bench: &Bench<'_>) -> Outcome {
         })
         .precondition("all that a says has arrived before it closes")?;
     };
-    let last = talks[0].lines(0..lines);
     a.leave();
     b.send(&meanwhile).precondition("the kernel takes what the server does not read yet")?;
     server.resume()?;
@@ -837,13 +835,6 @@ fn send_in_vain(client: &mut Client, bytes: &[u8]) -> harness::Result<()> {
 
 fn is_silence(cause: &Cause) -> bool {
     matches!(cause, Cause::Stuck(..) | Cause::TimedOut(_))
-}
-
-/// Whether the server has not ended a client's connection.
-fn is_connected(server: &Server, client: &Client) -> harness::Result<bool> {
-    let is_open = |end: Option<Socket>| end.is_some_and(|end| end.established);
-    // A single reading may miss a socket.
-    Ok(is_open(server.end_of(client)?) || is_open(server.end_of(client)?))
 }
 
 /// A client, and what it hears of the talks.

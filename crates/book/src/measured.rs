@@ -30,7 +30,7 @@ pub fn page(root: &Path) -> anyhow::Result<String> {
         ("stage-02", run.threads()?),
         ("stage-03", run.pool()?),
         ("stage-04", run.select_loop()?),
-        ("stage-05", run.round_robin()?),
+        ("stage-05", run.coroutine_loop()?),
         ("stage-06", run.readiness()?),
         ("stage-07", run.tokio()?),
         ("machine", run.machine()),
@@ -93,7 +93,7 @@ impl Kept {
             + &[10, 100, 1000].map(row).into_iter().collect::<anyhow::Result<String>>()?)
     }
 
-    fn round_robin(&self) -> anyhow::Result<String> {
+    fn coroutine_loop(&self) -> anyhow::Result<String> {
         let row = |clients: usize| -> anyhow::Result<String> {
             let outcome = &self.with("echo", "05", clients)?.outcome;
             Ok(format!("| {clients} | {outcome} |\n"))

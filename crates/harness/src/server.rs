@@ -454,6 +454,16 @@ impl Server {
             .find(|socket| socket.local.port() == port && socket.remote == client.local_address()))
     }
 
+    /// Whether it has not ended a client's connection, nor the client its own.
+    ///
+    /// # Errors
+    /// As [`Server::threads`].
+    pub fn is_connected(&self, client: &Client) -> Result<bool> {
+        let is_open = |end: Option<Socket>| end.is_some_and(|end| end.established);
+        // A single reading may miss a socket.
+        Ok(is_open(self.end_of(client)?) || is_open(self.end_of(client)?))
+    }
+
     /// How many bytes the server has sent and `client` has not read: they stand in the kernel's
     /// queues at both ends.
     ///

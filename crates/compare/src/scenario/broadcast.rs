@@ -24,10 +24,10 @@ pub(super) const SCENARIO: Scenario = Scenario {
 };
 
 fn loads(effort: Effort) -> Vec<Load> {
-    let load = |clients, lines| Load::new(Mode::Broadcast, clients, 32, Pace::InFlight(lines));
-    let mut loads = vec![load(10, 256), load(100, 256), load(1000, 256)];
+    let load = |clients| Load::new(Mode::Broadcast, clients, 32, Pace::InFlight(256));
+    let mut loads = vec![load(10), load(100), load(1000)];
     if effort == Effort::Thorough {
-        loads.extend([load(4000, 256), load(10_000, 256)]);
+        loads.extend([load(4000), load(10_000)]);
     }
     loads
 }
