@@ -19,6 +19,7 @@ pub mod statistics;
 pub mod store;
 mod subject;
 
+pub use machine::{Cores, Place};
 pub use results::{Effort, Results};
 pub use run::{Plan, interrupts, run};
 pub use scenario::{SCENARIOS, Scenario};

@@ -41,7 +41,10 @@ pub(crate) struct CoreTime {
 
 impl Machine {
     /// Reads what it says of itself. `open_files` is the limit that holds.
-    pub(crate) fn read(open_files: u64) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// `/proc` cannot be read.
+    pub fn read(open_files: u64) -> anyhow::Result<Self> {
         let info = CpuInfo::current().context("cannot read /proc/cpuinfo")?;
         let memory = Meminfo::current().context("cannot read /proc/meminfo")?.mem_total;
         let system = rustix::system::uname();
@@ -139,7 +142,7 @@ impl Sum for CoreTime {
 
 /// The cores that there are for servers and generator.
 #[derive(Clone, Debug)]
-pub(crate) struct Cores {
+pub struct Cores {
     pub(crate) placement: Placement,
     /// All that this process may use, in order.
     allowed: Vec<usize>,
@@ -147,7 +150,7 @@ pub(crate) struct Cores {
 
 /// Who gets which cores in one measurement.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub struct Place {
     pub(crate) server: Vec<usize>,
     pub(crate) generator: usize,
 }
@@ -161,7 +164,10 @@ impl Place {
 
 impl Cores {
     /// The last core that this process may use for the server, the first for the generator.
-    pub(crate) fn choose() -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// The kernel does not say which they are.
+    pub fn choose() -> anyhow::Result<Self> {
         let allowed = sched_getaffinity(None).context("cannot ask for the cores")?;
         let allowed: Vec<_> = (0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core)).collect();
         let (Some(&generator), Some(&server)) = (allowed.first(), allowed.last()) else {
@@ -182,7 +188,7 @@ impl Cores {
 
     /// The places of a server that gets so many cores and of the generator; that has the server's, if
     /// it is to be on the same one.
-    pub(crate) fn place(&self, cores: usize, is_same: bool) -> Place {
+    pub fn place(&self, cores: usize, is_same: bool) -> Place {
         let server = self.allowed[self.allowed.len().saturating_sub(cores)..].to_vec();
         let Placement { server: last, generator } = self.placement;
         Place { server, generator: if is_same { last } else { generator } }
@@ -191,11 +197,10 @@ impl Cores {
     /// Lets `start` start a server: it inherits the cores from this thread, and so do threads that
     /// it starts later and its own idea of how many cores there are. Afterwards all threads of
     /// this process leave the server's usual core, if there is another one.
-    pub(crate) fn place_server<T>(
-        &self,
-        place: &Place,
-        start: impl FnOnce() -> T,
-    ) -> io::Result<T> {
+    ///
+    /// # Errors
+    /// The kernel does not give the cores.
+    pub fn place_server<T>(&self, place: &Place, start: impl FnOnce() -> T) -> io::Result<T> {
         sched_setaffinity(None, &set(&place.server))?;
         let started = start();
         let others = set(&self.allowed[..(self.allowed.len() - 1).max(1)]);
@@ -208,7 +213,10 @@ impl Cores {
     }
 
     /// Gives this thread the generator's core.
-    pub(crate) fn place_generator(place: &Place) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// The kernel does not.
+    pub fn place_generator(place: &Place) -> io::Result<()> {
         Ok(sched_setaffinity(None, &set(&[place.generator]))?)
     }
 }

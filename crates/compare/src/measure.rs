@@ -144,8 +144,8 @@ impl Bench<'_> {
                 line: load.bytes,
                 pace,
                 slow_reader: is(Trouble::SlowReader).then_some(STOPS_READING),
-                // One in ten, and at most a hundred: more would take the time to drive them.
-                verify_one_in: (load.clients / 100).max(10),
+                // One in ten, and at most forty: more would take the time to drive them.
+                verify_one_in: (load.clients / 40).max(10),
                 warm_up,
                 window,
                 patience: PATIENCE,

@@ -16,7 +16,7 @@
 //! not a wrong one.
 //!
 //! Memory: 1 MiB, and 200 B for each client; a broadcast of `n` clients adds `4n` B for each
-//! verified one (a hundred of 4,000: 1.6 MB).
+//! verified one (forty of 4,000: 640 KB).
 
 mod broadcast;
 mod connect;

@@ -48,13 +48,13 @@ impl Codec {
 
     /// Writes `line` to `bytes`, which must be [`Codec::length`] long.
     pub fn encode(&self, line: &Line, bytes: &mut [u8]) {
-        let (header, check) = self.header(line);
+        let ([high, low], mut filler) = self.words(line);
         let (text, end) = bytes.split_at_mut(self.length - 1);
-        text[..15].copy_from_slice(&header);
-        let mut filler = Filler { state: check };
+        text[..8].copy_from_slice(&high.to_be_bytes());
+        text[8..15].copy_from_slice(&low.to_be_bytes()[..7]);
         let (whole, tail) = text[15..].as_chunks_mut();
-        whole.fill_with(|| filler.next());
-        tail.copy_from_slice(&filler.next()[..tail.len()]);
+        whole.fill_with(|| filler.next().to_be_bytes());
+        tail.copy_from_slice(&filler.next().to_be_bytes()[..tail.len()]);
         end[0] = b'\n';
     }
 
@@ -64,37 +64,37 @@ impl Codec {
         if bytes.len() != self.length {
             return None;
         }
-        let mut words = [[b'0'; 8]; 2];
-        words.as_flattened_mut()[..15].copy_from_slice(&bytes[..15]);
-        let [high, low] = words.map(bits);
+        let (&first, rest) = bytes.split_first_chunk()?;
+        let (&second, _) = rest.split_first_chunk()?;
+        let [first, second] = [first, second].map(u64::from_be_bytes);
+        let (high, low) = (bits(first), bits(second));
         let line = Line {
             sender: (high >> 32) as u32 & (Line::SENDERS - 1),
             sequence: (high >> 8) as u32 & (Line::SEQUENCES - 1),
             intended: ((high & 0xff) << 22 | low >> 26) as u32,
         };
         // Written anew, the line must be the same: that covers every byte at once.
-        let (header, check) = self.header(&line);
+        let ([high, low], mut filler) = self.words(&line);
         let (text, end) = bytes.split_at(self.length - 1);
-        let mut filler = Filler { state: check };
         let (whole, tail) = text[15..].as_chunks();
-        let same = text[..15] == header
-            && whole.iter().all(|chunk| *chunk == filler.next())
-            && *tail == filler.next()[..tail.len()]
+        let same = first == high
+            && second >> 8 == low >> 8
+            && whole.iter().all(|chunk| u64::from_be_bytes(*chunk) == filler.next())
+            && tail.iter().eq(&filler.next().to_be_bytes()[..tail.len()])
             && end == b"\n";
         same.then_some(line)
     }
 
-    /// The fifteen characters that say everything, and the check that the filler follows from.
-    fn header(&self, line: &Line) -> ([u8; 15], u64) {
+    /// The first fifteen characters, which say everything, as the upper bytes of two words; and
+    /// the filler that follows from them.
+    fn words(&self, line: &Line) -> ([u64; 2], Filler) {
         let high = u64::from(line.sender) << 32
             | u64::from(line.sequence) << 8
             | u64::from(line.intended >> 22);
         let low = u64::from(line.intended & 0x3f_ffff);
-        let check = mix(mix(self.key ^ high) ^ low);
-        let mut header = [0; 15];
-        header[..8].copy_from_slice(&characters(high));
-        header[8..].copy_from_slice(&characters(low << 26 | check >> 44 << 6)[..7]);
-        (header, check)
+        let check = mix(self.key ^ high ^ low << 42);
+        let low = low << 26 | check >> 44 << 6;
+        ([characters(high), characters(low)], Filler { state: check })
     }
 }
 
@@ -104,25 +104,25 @@ struct Filler {
 }
 
 impl Filler {
-    fn next(&mut self) -> [u8; 8] {
+    fn next(&mut self) -> u64 {
         self.state = self.state.rotate_left(23).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         characters(self.state)
     }
 }
 
 /// The lowest 48 bits of `bits` as eight characters from `0` to `o`, six bits each, the highest
-/// first.
-fn characters(bits: u64) -> [u8; 8] {
+/// first: a word whose uppermost byte is the first character.
+fn characters(bits: u64) -> u64 {
     let x = bits;
     let x = x & 0xff_ffff | (x & 0xffff_ff00_0000) << 8;
     let x = x & 0x0000_0fff_0000_0fff | (x & 0x00ff_f000_00ff_f000) << 4;
     let x = x & 0x003f_003f_003f_003f | (x & 0x0fc0_0fc0_0fc0_0fc0) << 2;
-    (x + 0x3030_3030_3030_3030).to_be_bytes()
+    x + 0x3030_3030_3030_3030
 }
 
 /// Undoes [`characters`]; what it makes of other characters is of no use.
-fn bits(characters: [u8; 8]) -> u64 {
-    let x = u64::from_be_bytes(characters).wrapping_sub(0x3030_3030_3030_3030);
+fn bits(characters: u64) -> u64 {
+    let x = characters.wrapping_sub(0x3030_3030_3030_3030);
     let x = x & 0x003f_003f_003f_003f | (x >> 2) & 0x0fc0_0fc0_0fc0_0fc0;
     let x = x & 0x0000_0fff_0000_0fff | (x >> 4) & 0x00ff_f000_00ff_f000;
     x & 0xff_ffff | (x >> 8) & 0xffff_ff00_0000

@@ -92,6 +92,9 @@ impl Framing {
     /// The line that a client receives with these bytes, if that is what they are.
     pub(crate) fn read(&self, bytes: &[u8]) -> Option<Line> {
         let [before, after] = &self.to_client;
+        if before.is_empty() && after.is_empty() {
+            return self.codec.decode(bytes); // to compare with nothing would take time, too
+        }
         let line = bytes.strip_prefix(before.as_bytes())?.strip_suffix(after.as_bytes())?;
         self.codec.decode(line)
     }
