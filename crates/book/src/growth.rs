@@ -1,5 +1,6 @@
 //! How the work of a broadcast grows with the room: the system calls of each design, counted by the
-//! kernel while our own generator drives it.
+//! kernel while our own generator drives it, and beside it what writes of that size could carry at
+//! most.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -10,9 +11,12 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use compare::Cores;
+use compare::results::Machine;
+use compare::statistics::Median;
 use harness::Server;
 use load::{Broadcast, Pace, Progress, Protocol, Verdict};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Signal, getrlimit, kill_process};
 use serde::{Deserialize, Serialize};
 
 /// Where the measurement is kept, from the root of the workspace.
@@ -26,14 +30,39 @@ const DESIGNS: [(&str, &str, Option<&str>, &[&str]); 5] = [
     ("one log, on tokio (07)", "stage-07", None, &["--mode", "broadcast", "--threads", "1"]),
     ("one log, directly on epoll", "reference", None, &[]),
 ];
+/// Those of them that stay within a few writes a turn, whatever is on its way.
+const LOGS: [&str; 3] = [DESIGNS[2].0, DESIGNS[3].0, DESIGNS[4].0];
 const CLIENTS: [usize; 3] = [10, 100, 1000];
 const LINE: usize = 32;
 /// Lines on their way in the whole room.
 const IN_FLIGHT: usize = 256;
+/// How often everything is measured, in turns; of a figure the median counts.
+const ROUNDS: usize = 3;
+/// The largest room: each client says ten lines a second, all hear all, and a core has no rest. Here
+/// a design is as fast as it can be, whoever waits for whom.
+const FULL: Room = Room { clients: 4000, pace: Pace::PerSecond(40_000.0) };
+/// What writes pieces of a given size, and nothing else.
+const BARE_WRITES: &str = "bare_writes";
 
 /// What is counted: all calls, and those that write.
 const ALL: &str = "raw_syscalls:sys_enter";
 const WRITES: [&str; 4] = ["write", "writev", "sendto", "sendmsg"];
+
+/// Who talks, and how much.
+#[derive(Clone, Copy)]
+struct Room {
+    clients: usize,
+    pace: Pace,
+}
+
+/// What was measured, and where.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Growth {
+    /// The machine: ratios of figures taken side by side carry to another one, the figures do not.
+    pub machine: Machine,
+    /// Each design in each room, several times.
+    pub work: Vec<Work>,
+}
 
 /// What one design did in one window of time.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -42,6 +71,8 @@ pub struct Work {
     pub design: String,
     /// How many clients were in the room; all of them talk.
     pub clients: usize,
+    /// How long the window was.
+    pub seconds: f64,
     /// Lines that left for the server.
     pub sent: u64,
     /// Lines that reached somebody.
@@ -50,6 +81,31 @@ pub struct Work {
     pub calls: u64,
     /// How many of them were writes.
     pub writes: u64,
+    /// How many writes of as many bytes as these had on average a core can do in a second that has
+    /// nothing else to do, to as many clients: measured right after it.
+    pub bare_writes_per_second: f64,
+}
+
+impl Work {
+    /// How many lines a write carried on average.
+    fn lines_per_write(&self) -> f64 {
+        self.delivered as f64 / self.writes as f64
+    }
+
+    /// Bytes of lines that reached somebody in a second.
+    fn bytes_per_second(&self) -> f64 {
+        (self.delivered as usize * LINE) as f64 / self.seconds
+    }
+
+    /// And what bare writes of the same size carry.
+    fn bare_bytes_per_second(&self) -> f64 {
+        self.bare_writes_per_second * self.piece() as f64
+    }
+
+    /// How many bytes a write had on average.
+    fn piece(&self) -> usize {
+        (self.lines_per_write() * LINE as f64).round() as usize
+    }
 }
 
 /// Measures all designs and keeps what came out.
@@ -59,44 +115,55 @@ pub struct Work {
 /// count; a file cannot be written.
 pub fn measure(root: &Path) -> anyhow::Result<()> {
     let packages = DESIGNS.map(|(_, package, ..)| ["-p", package]).concat();
-    let examples = DESIGNS.iter().filter_map(|(.., example, _)| *example);
+    let examples = DESIGNS.iter().filter_map(|(.., example, _)| *example).chain([BARE_WRITES]);
     let named = examples.flat_map(|example| ["--example", example]);
     let arguments = ["--release", "--bins"].into_iter().chain(packages).chain(named);
     let build = artifacts::build(root, arguments).context("cannot run cargo")?;
     ensure!(build.status.success(), "the servers do not build");
     let programs = build.by_name();
+    let program = |name: &str| {
+        programs.get(name).with_context(|| format!("cargo built no {name}")).map(PathBuf::as_path)
+    };
+    let cores = Cores::choose()?;
     let mut work = Vec::new();
-    for (design, package, example, arguments) in DESIGNS {
-        for clients in CLIENTS {
-            let program = programs.get(example.unwrap_or(package));
-            let program = program.with_context(|| format!("cargo built no {package}"))?;
-            let mut command = Command::new(program);
-            command.args(["--port", "0"]).args(arguments);
-            let server = Server::start(&mut command)?;
-            let counted =
-                count(&server, clients).with_context(|| format!("{design}, {clients}"))?;
-            work.push(Work { design: design.to_owned(), ..counted });
+    for _ in 0..ROUNDS {
+        for (design, package, example, arguments) in DESIGNS {
+            let rooms = CLIENTS.map(|clients| Room { clients, pace: Pace::InFlight(IN_FLIGHT) });
+            for room in rooms.into_iter().chain(LOGS.contains(&design).then_some(FULL)) {
+                let mut command = Command::new(program(example.unwrap_or(package))?);
+                command.args(["--port", "0"]).args(arguments);
+                let counted = count(&mut command, &cores, room);
+                let counted = counted.with_context(|| format!("{design}, {}", room.clients))?;
+                let mut it = Work { design: design.to_owned(), ..counted };
+                let mut command = Command::new(program(BARE_WRITES)?);
+                command.args([it.clients, it.piece()].map(|it| it.to_string()));
+                it.bare_writes_per_second = bare_writes(&mut command, &cores)?;
+                work.push(it);
+            }
         }
     }
-    let json = serde_json::to_string_pretty(&work)? + "\n";
+    let open_files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let growth = Growth { machine: Machine::read(open_files)?, work };
+    let json = serde_json::to_string_pretty(&growth)? + "\n";
     fs::write(root.join(FILE), json).context("cannot keep the measurement")
 }
 
-/// Drives a server and counts its calls meanwhile.
-fn count(server: &Server, clients: usize) -> anyhow::Result<Work> {
+/// Starts a server on a core of its own, drives it, and counts its calls meanwhile.
+fn count(command: &mut Command, cores: &Cores, room: Room) -> anyhow::Result<Work> {
     let plan = Broadcast {
-        clients,
+        clients: room.clients,
         senders: usize::MAX,
         protocol: Protocol::Lines,
         line: LINE,
-        pace: Pace::InFlight(IN_FLIGHT),
+        pace: room.pace,
         slow_reader: None,
-        verify_one_in: 10,
+        verify_one_in: (room.clients / 40).max(10),
         warm_up: Duration::from_millis(500),
         window: Duration::from_secs(2),
         patience: Duration::from_secs(5),
         seed: 1,
     };
+    let server = cores.place_server(&cores.place(1, false), || Server::start(command))??;
     let mut counter = Counter::attach(server.pid())?;
     let mut last = None;
     let mut trouble = Ok(());
@@ -111,7 +178,8 @@ fn count(server: &Server, clients: usize) -> anyhow::Result<Work> {
         ControlFlow::Continue(())
     })?;
     trouble.context("perf does not listen")?;
-    ensure!(report.verdict == Verdict::Works, "the server does not do the work: {report:?}");
+    let does_it = matches!(report.verdict, Verdict::Works | Verdict::Behind(_));
+    ensure!(does_it, "the server does not do the work: {report:?}");
     let counts = counter.finish()?;
     let window = report.window.context("nothing was measured")?;
     let of = |event: &str| counts.get(event).copied().with_context(|| format!("no {event}"));
@@ -121,12 +189,22 @@ fn count(server: &Server, clients: usize) -> anyhow::Result<Work> {
     }
     Ok(Work {
         design: String::new(),
-        clients,
+        clients: room.clients,
+        seconds: window.length.as_secs_f64(),
         sent: window.sent,
         delivered: window.received,
         calls: of(ALL)?,
         writes,
+        bare_writes_per_second: 0.0,
     })
+}
+
+/// What `command` says of bare writes: how many a core can do in a second.
+fn bare_writes(command: &mut Command, cores: &Cores) -> anyhow::Result<f64> {
+    // It writes on one of two cores.
+    let output = cores.place_server(&cores.place(2, false), || command.output())??;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?.trim().parse()?)
 }
 
 /// `perf stat` on a server. It counts when it is told to.
@@ -199,41 +277,82 @@ fn entry(call: &str) -> String {
     format!("syscalls:sys_enter_{call}")
 }
 
-/// The table of system calls for a thousand deliveries.
-///
-/// # Errors
-/// Nothing was measured, or in another form.
-pub fn calls(root: &Path) -> io::Result<String> {
-    table(root, "system calls for 1,000 deliveries", |it| {
-        1000.0 * it.calls as f64 / it.delivered as f64
-    })
-}
-
-/// The table of lines in a write.
-///
-/// # Errors
-/// As [`calls`].
-pub fn lines(root: &Path) -> io::Result<String> {
-    table(root, "lines that a write carries", |it| it.delivered as f64 / it.writes as f64)
-}
-
-fn table(root: &Path, title: &str, figure: impl Fn(&Work) -> f64) -> io::Result<String> {
-    let work: Vec<Work> = serde_json::from_slice(&fs::read(root.join(FILE))?)?;
-    let clients = CLIENTS.map(thousands).join(" | ");
-    let mut text = format!("| {title} | {clients} clients |\n|---");
-    text += &format!("{}|\n", "|---:".repeat(CLIENTS.len()));
-    for (design, ..) in DESIGNS {
-        text += &format!("| {design}");
-        for clients in CLIENTS {
-            let found = work.iter().find(|it| it.design == design && it.clients == clients);
-            let found = found.ok_or_else(|| {
-                io::Error::other(format!("{FILE} lacks {design} with {clients} clients"))
-            })?;
-            text += &format!(" | {}", significant(figure(found)));
-        }
-        text += " |\n";
+impl Growth {
+    /// What [`measure`] kept.
+    ///
+    /// # Errors
+    /// Nothing was measured, or in another form.
+    pub fn read(root: &Path) -> io::Result<Self> {
+        Ok(serde_json::from_slice(&fs::read(root.join(FILE))?)?)
     }
-    Ok(text)
+
+    /// The table of system calls for a thousand deliveries.
+    ///
+    /// # Errors
+    /// A design is missing.
+    pub fn calls(&self) -> io::Result<String> {
+        self.table("system calls for 1,000 deliveries", |it| {
+            1000.0 * it.calls as f64 / it.delivered as f64
+        })
+    }
+
+    /// The table of lines in a write.
+    ///
+    /// # Errors
+    /// As [`calls`](Self::calls).
+    pub fn lines(&self) -> io::Result<String> {
+        self.table("lines that a write carries", Work::lines_per_write)
+    }
+
+    /// The table of what the writes carried where a core had no rest, beside bare writes.
+    ///
+    /// # Errors
+    /// As [`calls`](Self::calls).
+    pub fn limit(&self) -> io::Result<String> {
+        let mut text = format!(
+            "| {} clients | bytes in a write | megabytes a second | bare writes of as many | that is |\n\
+             |---|---:|---:|---:|---:|\n",
+            thousands(FULL.clients)
+        );
+        for design in LOGS {
+            let median = |figure: fn(&Work) -> f64| self.median(design, FULL.clients, figure);
+            text += &format!(
+                "| {design} | {} | {} | {} | {:.0} % |\n",
+                significant(median(|it| it.piece() as f64)?),
+                significant(median(|it| it.bytes_per_second() / 1e6)?),
+                significant(median(|it| it.bare_bytes_per_second() / 1e6)?),
+                median(|it| it.bytes_per_second() / it.bare_bytes_per_second() * 100.0)?
+            );
+        }
+        Ok(text)
+    }
+
+    fn table(&self, title: &str, figure: impl Fn(&Work) -> f64) -> io::Result<String> {
+        let clients = CLIENTS.map(thousands).join(" | ");
+        let mut text = format!("| {title} | {clients} clients |\n|---");
+        text += &format!("{}|\n", "|---:".repeat(CLIENTS.len()));
+        for (design, ..) in DESIGNS {
+            text += &format!("| {design}");
+            for clients in CLIENTS {
+                text += &format!(" | {}", significant(self.median(design, clients, &figure)?));
+            }
+            text += " |\n";
+        }
+        Ok(text)
+    }
+
+    fn median(
+        &self,
+        design: &str,
+        clients: usize,
+        figure: impl Fn(&Work) -> f64,
+    ) -> io::Result<f64> {
+        let rounds = self.work.iter().filter(|it| it.design == design && it.clients == clients);
+        let median = Median::of(rounds.map(figure)).map(|it| it.median);
+        median.ok_or_else(|| {
+            io::Error::other(format!("{FILE} lacks {design} with {clients} clients"))
+        })
+    }
 }
 
 /// Two digits that matter, and no more than that after the point.

@@ -10,6 +10,7 @@ use anyhow::Context;
 use compare::metric::Metric;
 use compare::results::{Machine, Mark, Measurement};
 
+use crate::growth::Growth;
 use crate::kept::{self, Kept};
 
 /// Where the run of `cargo xtask compare` is kept, from the root of the workspace.
@@ -25,6 +26,7 @@ const HEADLINE: &str = "book/measured/headline.json";
 /// The run cannot be read, or lacks a figure that the book tells of.
 pub fn page(root: &Path) -> anyhow::Result<String> {
     let run = Kept::read(root, FILE)?;
+    let growth = Growth::read(root)?;
     let parts = [
         ("stage-01", run.one_connection()?),
         ("stage-02", run.threads()?),
@@ -35,8 +37,9 @@ pub fn page(root: &Path) -> anyhow::Result<String> {
         ("stage-07", run.tokio()?),
         ("machine", run.machine()),
         ("policies", crate::policies::table(root)?),
-        ("calls", crate::growth::calls(root)?),
-        ("lines", crate::growth::lines(root)?),
+        ("calls", growth.calls()?),
+        ("lines", growth.lines()?),
+        ("limit", growth.limit()?),
         ("others", Kept::read(root, PEERS)?.others()?),
         ("headline", Kept::read(root, HEADLINE)?.headline()?),
     ];
