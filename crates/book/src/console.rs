@@ -74,7 +74,7 @@ pub fn names_what_is_not_there(root: &Path, command: &str) -> Option<String> {
         ["cargo", "xtask", "exercise", "check" | "hint" | "solution", name] => {
             missing(is_exercise(name), name)
         }
-        ["cargo", "run", "-q", "-p", package, ..]
+        ["cargo", "run", "-q" | "-r", "-p", package, ..]
         | ["cargo", "run" | "build", "-p", package, ..] => missing(is_package(package), package),
         ["python3", file] => missing(root.join(file).exists(), file),
         ["cargo", "xtask", "book" | "check" | "compare" | "look", ..]
