@@ -1,5 +1,6 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
@@ -48,8 +49,11 @@ pub struct Judged {
 pub struct Report {
     /// The cases that have to turn, as far as they were run: up to the first that did not.
     pub turned: Vec<Judged>,
-    /// The other cases; none where one did not turn.
+    /// The other cases, as far as they were run: none where one did not turn. For their order see
+    /// [`Judge::cases`].
     pub others: Vec<Judged>,
+    /// How many of the others were left out, since the verdict was clear without them.
+    pub left_out: usize,
 }
 
 /// What a report amounts to.
@@ -82,10 +86,11 @@ impl Judge {
         Self { exercise: exercise.clone(), subject, turned, others, seed }
     }
 
-    /// Runs the cases that have to turn, up to the first that does not. If all do, runs the others.
-    /// `tell` is told when a case begins, and when it ends.
+    /// Runs the cases that have to turn, up to the first that does not. If all do, runs the others,
+    /// until one is certainly broken: a server that hangs takes long in each of them. `tell` is told
+    /// when a case begins, and when it ends.
     pub fn check(&self, tell: impl Fn(Step<'_>) + Sync) -> Report {
-        let mut report = Report { turned: Vec::new(), others: Vec::new() };
+        let mut report = Report { turned: Vec::new(), others: Vec::new(), left_out: 0 };
         for case in self.cases(true) {
             tell(Step::Begins(case));
             let judged = self.run(case);
@@ -97,11 +102,13 @@ impl Judge {
             }
         }
         report.others = self.run_others(tell);
+        report.left_out = self.cases(false).len() - report.others.len();
         report
     }
 
     /// The cases that apply: those that have to turn, in the order in which the mark names them, or
-    /// all others but the heavy ones.
+    /// all others but the heavy ones: the exercise's own, what the stage does for its clients, from
+    /// the simple to the rare, and how it starts and ends, which hardly works where that does not.
     pub fn cases(&self, turns: bool) -> Vec<&'static Case> {
         let mark = &self.exercise.mark;
         let mut cases: Vec<_> = self
@@ -110,7 +117,11 @@ impl Judge {
             .filter(|case| mark.turns(case.id) == turns && (turns || !case.heavy))
             .filter(|case| case.needs.mode(&self.subject.profile.modes).is_some())
             .collect();
-        cases.sort_by_key(|case| mark.turns.iter().position(|key| covers(key, case.id)));
+        cases.sort_by_key(|case| {
+            let named = mark.turns.iter().position(|key| covers(key, case.id));
+            let is_own = case.id.starts_with(&self.exercise.name);
+            (named, !is_own, case.id.starts_with("proc/"))
+        });
         cases
     }
 
@@ -129,36 +140,57 @@ impl Judge {
     }
 
     /// Several at a time, except those that measure. What goes wrong is run again alone: only then
-    /// is it known what it looks like.
+    /// is it known what it looks like. When one has gone wrong twice the verdict is clear, and what
+    /// is left is not run.
     fn run_others(&self, tell: impl Fn(Step<'_>) + Sync) -> Vec<Judged> {
         const AT_A_TIME: usize = 4;
-        let (alone, together): (Vec<_>, Vec<_>) =
-            self.cases(false).into_iter().partition(|case| case.alone);
+        let cases = self.cases(false);
+        let (alone, together): (Vec<_>, Vec<_>) = cases.iter().partition(|case| case.alone);
         let waiting = Mutex::new(VecDeque::from(together));
-        let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         let run = |case| {
             tell(Step::Begins(case));
             let judged = self.run(case);
             tell(Step::Ends(&judged));
             judged
         };
-        let work = || std::iter::from_fn(next).map(run);
-        let judged = thread::scope(|scope| {
-            let workers: Vec<_> =
-                (0..AT_A_TIME).map(|_| scope.spawn(|| work().collect::<Vec<_>>())).collect();
-            // A worker panics where a case does, and that was printed already.
-            workers.into_iter().flat_map(|it| it.join().unwrap_or_default()).collect::<Vec<_>>()
-        });
-        let again = |first: Judged| match first.is_good() {
-            true => first,
-            false => {
+        let place = |judged: &Judged| cases.iter().position(|case| case.id == judged.case.id);
+        let mut all = Vec::new();
+        let mut is_clear = false;
+        loop {
+            let failed = AtomicBool::new(false);
+            let next = || match failed.load(Ordering::Relaxed) {
+                true => None,
+                false => waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front(),
+            };
+            let note = |judged: &Judged| {
+                failed.fetch_or(!judged.is_good(), Ordering::Relaxed);
+            };
+            let work = || std::iter::from_fn(next).map(run).inspect(note).collect::<Vec<_>>();
+            let mut judged = thread::scope(|scope| {
+                let workers: Vec<_> = (0..AT_A_TIME).map(|_| scope.spawn(work)).collect();
+                // A worker panics where a case does, and that was printed already.
+                workers.into_iter().flat_map(|it| it.join().unwrap_or_default()).collect::<Vec<_>>()
+            });
+            judged.sort_by_key(place);
+            for first in judged.iter_mut().filter(|judged| !judged.is_good()) {
                 let second = self.run(first.case);
-                if second.is_good() { Judged { unstable: true, ..first } } else { second }
+                if second.is_good() {
+                    first.unstable = true;
+                } else {
+                    *first = second;
+                    is_clear = true;
+                    break;
+                }
             }
-        };
-        let mut all: Vec<_> = judged.into_iter().map(again).collect();
-        all.extend(alone.into_iter().map(run));
-        all.sort_by_key(|judged| judged.case.id);
+            all.extend(judged);
+            if is_clear || !failed.into_inner() {
+                break;
+            }
+        }
+        if !is_clear {
+            all.extend(alone.into_iter().map(run));
+        }
+        all.sort_by_key(place);
         all
     }
 }

@@ -19,19 +19,26 @@ impl Report {
         let as_before = good.iter().filter(|it| !matches!(it.verdict, Verdict::Inconclusive(_)));
         match as_before.count() {
             0 => {}
+            1 => text += &format!("  passed   1 other case, as {}\n", exercise.mark.base),
             count => {
                 text += &format!("  passed   {count} other cases, as {}\n", exercise.mark.base)
             }
         }
+        if self.left_out > 0 {
+            text += &format!("  not run  {} others, since the verdict is clear\n", self.left_out);
+        }
         for judged in good {
             match &judged.verdict {
                 Verdict::Unexpected(..) => text += &row("more", judged),
-                Verdict::Inconclusive(_) => text += &row("unknown", judged),
+                // Where something is broken, it is no news.
+                Verdict::Inconclusive(_) if bad.is_empty() => text += &row("unknown", judged),
                 _ => {}
             }
         }
         text += "\n";
-        match self.turned.iter().chain(bad).find(|judged| !judged.is_good()) {
+        // One that is certain says more.
+        let wrong = self.turned.iter().chain(bad).filter(|judged| !judged.is_good());
+        match wrong.min_by_key(|judged| judged.unstable) {
             Some(judged) => text += &explain(judged, exercise),
             None => text += &format!("{} is solved.", exercise.name),
         }
@@ -45,7 +52,7 @@ fn row(word: &str, judged: &Judged) -> String {
     textwrap::fill(&format!("{start}{}", judged.case.title), options) + "\n"
 }
 
-/// What is wrong with the first case that is not as it should be.
+/// What is wrong with a case that is not as it should be.
 fn explain(judged: &Judged, exercise: &Exercise) -> String {
     let Judged { case, turns, verdict, symptom, unstable, .. } = judged;
     let mut text = String::new();
@@ -258,7 +265,7 @@ mod tests {
             symptom: Some(symptom),
             unstable: false,
         };
-        let report = Report { turned: vec![judged], others: Vec::new() };
+        let report = Report { turned: vec![judged], others: Vec::new(), left_out: 0 };
         let text = report.explain(&exercise);
         assert!(text.lines().all(|line| line.len() <= COLUMNS), "{text}");
         text
