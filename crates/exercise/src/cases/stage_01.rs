@@ -46,11 +46,17 @@ fn each_connection_has_its_number(bench: &Bench<'_>) -> Outcome {
 }
 
 /// A says nothing. B waits and is served in the end, and stays for as long as it speaks. Then B says
-/// nothing any more, and C is served.
+/// nothing any more, and C is served. S, who came before all of them to a server without SILENCE, is
+/// still there.
 fn who_says_nothing_makes_room(bench: &Bench<'_>) -> Outcome {
     const SILENCE: Duration = Duration::from_secs(2);
     let server = Server::start(bench.command(0).env("SILENCE", SILENCE.as_secs().to_string()))?;
     let requirement = "a client that says nothing for as long as SILENCE is disconnected";
+    let patient = bench.start()?;
+    let mut s = patient.connect("s")?;
+    s.exchange(HELLO, HELLO).precondition("a client is served")?;
+    // The server waits for s to speak: from here on it would be the first to go.
+    patient.stuck().precondition("the server waits for a client that says nothing")?;
     let mut a = server.connect("a")?;
     let mut b = server.connect("b")?;
     b.send(HELLO)?;
@@ -81,5 +87,6 @@ fn who_says_nothing_makes_room(bench: &Bench<'_>) -> Outcome {
     let is_connected = || server.is_connected(&b).map_err(std::io::Error::other);
     let _ = server.wait_until("to let b go", is_connected, |connected| !connected);
     c.expect(HELLO).require(requirement)?;
+    s.exchange(HELLO, HELLO).require("without SILENCE a client may say nothing for ever")?;
     passed()
 }
