@@ -49,6 +49,8 @@ pub(super) const CASES: &[Case] = &[
         who_does_not_read_does_not_keep_the_server,
     )
     .why("A stop that waits until everything is sent lets one client keep the server for ever."),
+    Case::any("02-stop/03", "a client costs one descriptor", a_client_costs_one_descriptor)
+        .why("With a second descriptor for each, the server has room for half as many clients."),
 ];
 
 /// A and B are served, and stay. C is told that there is no room. D, too, and it does not go. Others
@@ -134,9 +136,10 @@ fn the_list_tells_how_many_are_there(bench: &Bench<'_>) -> Outcome {
             let lines = server.stderr().into_iter().skip_while(|line| !line.contains(&address));
             Ok(lines.skip(1).find(|line| line.starts_with("clients: ")))
         };
-        let told = server.wait_until("to log how many are there", told, Option::is_some)?;
-        let told = told.unwrap_or_default();
         let expected = format!("clients: {number}");
+        let what = format!("to log how many are there: \"{expected}\"");
+        let told = server.wait_until(&what, told, Option::is_some)?;
+        let told = told.unwrap_or_default();
         ensure(told == expected, || {
             let requirement = "with each connection the log tells how many clients are there";
             Failure::new(requirement, expected, told).at(&server)
@@ -194,6 +197,26 @@ fn who_does_not_read_does_not_keep_the_server(bench: &Bench<'_>) -> Outcome {
     let _clients = bench.slow_reader(&server)?;
     server.signal(Signal::TERM)?;
     must_end_in_order(&server)
+}
+
+/// A is there when the descriptors are counted. Others come, and they are counted again.
+fn a_client_costs_one_descriptor(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let mut come = |name: &str| -> Result<Client, Box<Problem>> {
+        let mut client = server.connect(name)?;
+        client.exchange(HELLO, HELLO).precondition("each client is served")?;
+        Ok(client)
+    };
+    let _a = come("a")?;
+    let before = server.descriptor_count()?;
+    let others = ["b", "c", "d", "e"].map(&mut come);
+    let clients = others.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let more = server.descriptor_count()? - before;
+    ensure(more == clients.len(), || {
+        let expected = format!("{} descriptors more for as many clients", clients.len());
+        Failure::new("a client costs one descriptor", expected, format!("{more} more")).at(&server)
+    })?;
+    passed()
 }
 
 fn must_end_in_order(server: &Server) -> Outcome {
