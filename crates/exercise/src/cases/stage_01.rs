@@ -30,7 +30,8 @@ fn each_connection_has_its_number(bench: &Bench<'_>) -> Outcome {
         bench.serve(&server, &mut client)?;
         let address = client.local_address().to_string();
         let line = || Ok(server.stderr().into_iter().find(|line| line.contains(&address)));
-        let line = server.wait_until("to log the connection", line, Option::is_some)?;
+        let what = format!("to log the connection from {address}, while it lasts");
+        let line = server.wait_until(&what, line, Option::is_some)?;
         let line = line.unwrap_or_default();
         let before = format!("connection from {address}");
         let expected = format!("{before}, number {number}");

@@ -19,8 +19,8 @@ pub(super) const CASES: &[Case] = &[
     .with_flags(),
 ];
 
-/// The only worker serves A; B and C wait. D is told that the queue is full. Then A leaves, and B
-/// is served; E finds room in the queue.
+/// The only worker serves A; B and C wait. D is told that the queue is full, and does not go. Others
+/// go before they are told. Then A leaves, and B is served; E finds room in the queue.
 fn a_client_beyond_the_queue_is_refused(bench: &Bench<'_>) -> Outcome {
     let server = bench.start_with(&["--workers", "1", "--max-waiting", "2"])?;
     let mut a = server.connect("a")?;
@@ -28,7 +28,15 @@ fn a_client_beyond_the_queue_is_refused(bench: &Bench<'_>) -> Outcome {
     let [mut b, mut c] = [server.connect("b")?, server.connect("c")?];
     b.send(HELLO)?;
     c.send(HELLO)?;
-    must_be_refused(&server, "d")?;
+    let d = must_be_refused(&server, "d")?;
+
+    server.pause()?;
+    for _ in 0..3 {
+        server.connect("somebody")?.reset()?;
+    }
+    server.resume()?;
+    must_be_refused(&server, "f").require("who is refused neither ends the server nor keeps it")?;
+    d.leave();
 
     a.leave();
     b.expect(HELLO).require("who waits is served in its turn")?;

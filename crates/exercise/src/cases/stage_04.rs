@@ -1,12 +1,36 @@
 use conformance::{Bench, Case, Outcome, Require, passed};
 use harness::{Server, play};
 
+use super::HELLO;
+
 pub(super) const CASES: &[Case] = &[
+    Case::broadcast(
+        "04-lines/01",
+        "a line over the limit comes behind a good one",
+        a_line_over_the_limit_comes_behind_a_good_one,
+    )
+    .why("One read may bring a line and what is wrong behind it: there is no other to tell that.")
+    .with_flags(),
     Case::broadcast("04-names/01", "a name goes before each line", a_name_goes_before_each_line)
         .why("What is known of a client has to outlast the callback."),
     Case::broadcast("04-names/02", "a name may come in pieces", a_name_may_come_in_pieces)
         .why("A name is a line, and a line may come in two reads, or two lines in one."),
 ];
+
+/// A says a line, and what is too long for a line, at once; and then no more. C speaks.
+fn a_line_over_the_limit_comes_behind_a_good_one(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start_with(&["--max-line", "64"])?;
+    let [mut a, mut b, mut c] = bench.room(&server, ["a", "b", "c"])?;
+    // One read finds all of it.
+    server.pause()?;
+    a.send(&[b"short\n".as_slice(), &[b'x'; 100]].concat())?;
+    server.resume()?;
+    server.wait_until_read(&a)?;
+    c.send(HELLO)?;
+    b.expect(b"short\nhello\n").require("a line is heard, and what is too long for one is not")?;
+    a.expect_eof().require("a line over the limit ends its sender's connection at once")?;
+    passed()
+}
 
 /// B says its name and a line, and A hears the line. Then A does, and B hears it.
 pub(super) fn a_name_goes_before_each_line(bench: &Bench<'_>) -> Outcome {
