@@ -234,3 +234,22 @@ impl Report {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::{find, find_all};
+
+    #[test]
+    fn what_says_most_about_a_broken_server_comes_first() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let exercises = find_all(&root).unwrap();
+        let exercise = find(&exercises, "05-accept").unwrap();
+        let judge = Judge::new(exercise, PathBuf::new(), 0);
+        let ids: Vec<_> = judge.cases(false).iter().map(|case| case.id).collect();
+        assert_eq!(ids[..2], ["05-accept/01", "conc/01"]);
+        assert!(ids[ids.len() - 1].starts_with("proc/"), "{ids:?}");
+    }
+}
