@@ -56,6 +56,12 @@ pub(crate) const CASES: &[Case] = &[
          else has said a thousand lines. A server that empties one socket before it looks at the \
          next one lets the others wait.",
     ),
+    Case::echo("conc/09", "who does not read stalls nobody", who_does_not_read_stalls_nobody)
+        .why(
+            "A write can sleep, too: it waits for room that only this client can make, by reading. \
+             A server that has others to serve must not wait for that one.",
+        )
+        .from_outside(),
 ];
 
 const HELLO: &[u8] = b"hello\n";
@@ -270,4 +276,20 @@ fn a_line_need_not_wait_for_a_thousand(bench: &Bench<'_>) -> Outcome {
         .at(&server)
     })?;
     passed()
+}
+
+/// A sends until nothing more is taken, and reads nothing; then B sends. Where B has to wait, it is
+/// served as soon as A has left.
+fn who_does_not_read_stalls_nobody(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let (mut a, mut b) = (server.connect("a")?, server.connect("b")?);
+    // Several times what a connection's queues take.
+    a.fill(&bench.random_bytes(40 << 20))?;
+    b.send(HELLO)?;
+    let Err(waiting) = b.expect(HELLO) else { return passed() };
+
+    a.leave();
+    let served = bench.expect_with_help(&server, &mut b, HELLO);
+    served.afterwards("b is served as soon as a has left")?;
+    Err(waiting.into())
 }
