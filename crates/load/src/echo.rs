@@ -202,6 +202,8 @@ struct Crowd {
     last_connected: Instant,
     last_served: Instant,
     closed: usize,
+    /// Whether the flooder was left with something to read.
+    flooder_has_more: bool,
     /// The first wrong bytes, and whose they are.
     mismatch: Option<(usize, Mismatch)>,
     /// Bytes that have come back, to all.
@@ -257,12 +259,18 @@ impl Workload for Crowd {
     }
 
     fn turn_is_over(&mut self) {
+        if std::mem::take(&mut self.flooder_has_more) {
+            self.receive(0);
+        }
         if self.is_sending {
             self.send_due(self.clock.nanos());
         }
     }
 
     fn next_due(&self) -> Option<Instant> {
+        if self.flooder_has_more {
+            return Some(Instant::now());
+        }
         let schedule = self.schedule.filter(|_| self.is_sending)?;
         Some(schedule.next_due(self.clock))
     }
@@ -319,6 +327,7 @@ impl Crowd {
             last_connected: Instant::now(),
             last_served: Instant::now(),
             closed: 0,
+            flooder_has_more: false,
             mismatch: None,
             latency: latencies(),
         }
@@ -420,7 +429,15 @@ impl Crowd {
             if read < self.buffer.len() {
                 return; // a short read has emptied the socket
             }
+            if self.is_flooder(index) {
+                self.flooder_has_more = true;
+                return; // the others come first, or what they wait for would be the generator
+            }
         }
+    }
+
+    fn is_flooder(&self, index: usize) -> bool {
+        self.has_flooder && index == 0
     }
 
     /// The bytes in the buffer from `first` up to `end` are not what connection `index` wants.
@@ -439,7 +456,7 @@ impl Crowd {
 
     /// Brings a connection to the number of messages in flight that it should have.
     fn fill_up(&mut self, index: usize, now: u64) {
-        let is_polite = !self.has_flooder || index > 0;
+        let is_polite = !self.is_flooder(index);
         let connection = &mut self.connections[index];
         let depth = match self.pace {
             _ if connection.completed == 0 => 1,
