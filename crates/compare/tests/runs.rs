@@ -11,7 +11,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use std::{env, fs, thread};
+use std::{env, fs, mem, thread};
 
 use anyhow::{Context, ensure};
 use compare::results::Measurement;
@@ -134,7 +134,7 @@ impl Run {
         store::read(&self.root.path().join("target/compare/latest"))
     }
 
-    /// How many servers have begun to listen.
+    /// How many servers have had a client.
     fn servers_seen(&self) -> usize {
         fs::read_dir(self.root.path()).map_or(0, |files| {
             files
@@ -198,10 +198,14 @@ fn serve(port: &str, after: usize) -> ! {
     let listener =
         TcpListener::bind(("127.0.0.1", port.parse().expect("a port"))).expect("it is free");
     let root = PathBuf::from(env::var_os(MARK).expect("a run has started it"));
-    fs::write(root.join(format!("port-{port}")), "").expect("it can be written");
     let left = Arc::new(AtomicUsize::new(after));
+    let mut is_seen = false;
     loop {
         let Ok((stream, _)) = listener.accept() else { continue };
+        // Not before: whoever has only started a server may not have noted yet whom to end.
+        if !mem::replace(&mut is_seen, true) {
+            fs::write(root.join(format!("port-{port}")), "").expect("it can be written");
+        }
         let left = Arc::clone(&left);
         thread::spawn(move || echo(stream, &left));
     }
