@@ -311,8 +311,18 @@ impl Scenario {
     const GENERATOR_BOUND: f64 = 0.8;
 
     /// Marks who came close to what the generator can do. A generator that is busy with waking up
-    /// is no limit, nor is one that had time left.
+    /// is no limit, nor is one that had time left. Where it is not known what it can do, it may be
+    /// the limit if it is busy.
     pub(crate) fn mark_generator_bound(&mut self) {
+        let is_known = |load: &Load| self.ceilings.iter().any(|ceiling| ceiling.load == *load);
+        for it in self.measurements.iter_mut().filter(|it| !is_known(&it.load)) {
+            let busy = it.median(Metric::GeneratorCoreBusy);
+            if busy.is_some_and(|busy| busy > Self::GENERATOR_BOUND)
+                && !it.is_marked(Mark::SharedCore)
+            {
+                it.marks.push(Mark::GeneratorBound);
+            }
+        }
         for Ceiling { load, per_second, .. } in &mut self.ceilings {
             // Measured once, it may have been disturbed.
             let is_it = |it: &&Measurement| it.load == *load && !it.is_marked(Mark::SharedCore);
@@ -501,14 +511,15 @@ mod tests {
                 measured("lazy", 90.0, 0.7),
             ],
         };
-        scenario.mark_generator_bound();
-        let marked: Vec<_> = scenario
-            .measurements
-            .iter()
-            .filter(|it| it.is_marked(Mark::GeneratorBound))
-            .map(|it| it.subject.as_str())
-            .collect();
-        assert_eq!(marked, ["fast", "level"]);
+        let mut unknown = Scenario { ceilings: Vec::new(), ..scenario.clone() };
+        let marked = |scenario: &mut Scenario| {
+            scenario.mark_generator_bound();
+            let marked = scenario.measurements.iter();
+            let marked = marked.filter(|it| it.is_marked(Mark::GeneratorBound));
+            marked.map(|it| it.subject.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(marked(&mut scenario), ["fast", "level"]);
+        assert_eq!(marked(&mut unknown), ["fast", "level", "slow"]);
     }
 
     #[test]
