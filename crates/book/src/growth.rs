@@ -157,7 +157,7 @@ fn count(command: &mut Command, cores: &Cores, room: Room) -> anyhow::Result<Wor
         line: LINE,
         pace: room.pace,
         slow_reader: None,
-        verify_one_in: (room.clients / 40).max(10),
+        verify_one_in: Broadcast::sample(room.clients),
         warm_up: Duration::from_millis(500),
         window: Duration::from_secs(2),
         patience: Duration::from_secs(5),

@@ -144,8 +144,7 @@ impl Bench<'_> {
                 line: load.bytes,
                 pace,
                 slow_reader: is(Trouble::SlowReader).then_some(STOPS_READING),
-                // One in ten, and at most forty: more would take the time to drive them.
-                verify_one_in: (load.clients / 40).max(10),
+                verify_one_in: Broadcast::sample(load.clients),
                 warm_up,
                 window,
                 patience: PATIENCE,

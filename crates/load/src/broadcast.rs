@@ -55,6 +55,12 @@ impl Broadcast {
     /// What [`Broadcast::warm_up`] is extended to.
     pub const LONGEST_WARM_UP: Duration = Duration::from_secs(5);
 
+    /// What [`Broadcast::verify_one_in`] should be where the generator must not be the limit: one
+    /// client in ten is verified, and at most forty. More would take the time to drive them.
+    pub fn sample(clients: usize) -> usize {
+        (clients / 40).max(10)
+    }
+
     /// Drives the server at `server`, and tells `watcher` where it is.
     ///
     /// # Errors
