@@ -314,29 +314,24 @@ impl Scenario {
     /// is no limit, nor is one that had time left. Where it is not known what it can do, it may be
     /// the limit if it is busy.
     pub(crate) fn mark_generator_bound(&mut self) {
-        let is_known = |load: &Load| self.ceilings.iter().any(|ceiling| ceiling.load == *load);
-        for it in self.measurements.iter_mut().filter(|it| !is_known(&it.load)) {
-            let busy = it.median(Metric::GeneratorCoreBusy);
-            if busy.is_some_and(|busy| busy > Self::GENERATOR_BOUND)
-                && !it.is_marked(Mark::SharedCore)
-            {
-                it.marks.push(Mark::GeneratorBound);
-            }
-        }
         for Ceiling { load, per_second, .. } in &mut self.ceilings {
             // Measured once, it may have been disturbed.
             let is_it = |it: &&Measurement| it.load == *load && !it.is_marked(Mark::SharedCore);
             let rates = self.measurements.iter().filter(is_it);
             let rates = rates.filter_map(|it| it.median(Metric::ReceivedPerSecond));
             *per_second = rates.fold(*per_second, f64::max);
-            for it in self.measurements.iter_mut().filter(|it| it.load == *load) {
-                let is_above = |metric, limit| it.median(metric).is_some_and(|value| value > limit);
-                if is_above(Metric::GeneratorCoreBusy, Self::GENERATOR_BOUND)
-                    && is_above(Metric::ReceivedPerSecond, Self::GENERATOR_BOUND * *per_second)
-                    && !it.is_marked(Mark::SharedCore)
-                {
-                    it.marks.push(Mark::GeneratorBound);
-                }
+        }
+        for it in &mut self.measurements {
+            let is_above = |metric, limit| it.median(metric).is_some_and(|value| value > limit);
+            let ceiling = self.ceilings.iter().find(|ceiling| ceiling.load == it.load);
+            let is_close = ceiling.is_none_or(|ceiling| {
+                is_above(Metric::ReceivedPerSecond, Self::GENERATOR_BOUND * ceiling.per_second)
+            });
+            if is_close
+                && is_above(Metric::GeneratorCoreBusy, Self::GENERATOR_BOUND)
+                && !it.is_marked(Mark::SharedCore)
+            {
+                it.marks.push(Mark::GeneratorBound);
             }
         }
     }
