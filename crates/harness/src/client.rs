@@ -77,8 +77,11 @@ impl Client {
         });
         let (stream, local) = connected.map_err(|error| {
             let (who, expected) = (name.to_owned(), "a connection".to_owned());
-            let (cause, seen) = (Cause::Io(error), Instant::now());
-            Box::new(Trouble { who, expected, cause, seen, scene: server.scene() })
+            let cause = match error.kind() {
+                ErrorKind::TimedOut => Cause::TimedOut(0),
+                _ => Cause::Io(error),
+            };
+            Box::new(Trouble { who, expected, cause, seen: Instant::now(), scene: server.scene() })
         })?;
         server.introduce(name, local);
         server.wire.note(name, Kind::Begins, format!("connects from {local}"));

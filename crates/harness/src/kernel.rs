@@ -5,14 +5,18 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(without_proc)))]
 mod linux;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(without_proc)))]
 use linux as platform;
-#[cfg(not(target_os = "linux"))]
+#[cfg(any(not(target_os = "linux"), without_proc))]
 mod elsewhere;
-#[cfg(not(target_os = "linux"))]
+#[cfg(any(not(target_os = "linux"), without_proc))]
 use elsewhere as platform;
+
+/// Whether anything can be known here. `RUSTFLAGS="--cfg without_proc"` makes Linux a system where
+/// nothing can, to test what the cases do there.
+pub const IS_READABLE: bool = cfg!(all(target_os = "linux", not(without_proc)));
 
 /// One thread of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -45,7 +45,7 @@ fn given_port() -> u16 {
 }
 
 #[test]
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(without_proc)))]
 fn who_listens_is_ready_without_a_word() {
     if role().is_some() {
         serve(given_port());
@@ -57,7 +57,7 @@ fn who_listens_is_ready_without_a_word() {
 }
 
 #[test]
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(without_proc)))]
 fn the_server_is_the_process_that_listens_and_all_are_killed() {
     if role().is_some() {
         serve(given_port());
@@ -82,7 +82,7 @@ fn the_server_is_the_process_that_listens_and_all_are_killed() {
 }
 
 #[test]
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(without_proc)))]
 fn another_port_than_the_given_one_is_named() {
     const TEST: &str = "another_port_than_the_given_one_is_named";
     match role().as_deref() {

@@ -59,14 +59,14 @@ fn a_closed_pipe_breaks_what_the_process_writes_next() {
 fn limits_hold_in_the_process_and_it_keeps_its_id() {
     let server =
         Server::start(&mut limited("ulimit -n 40", &pretender("exec sleep 1000"))).unwrap();
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(without_proc)))]
     assert_eq!(harness::kernel::descriptor_limit(server.pid()).unwrap(), Some(40));
     server.signal(Signal::TERM).unwrap();
     assert!(!server.wait_exit().unwrap().success());
 }
 
 #[test]
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(without_proc)))]
 fn a_paused_process_stands_still_until_it_is_resumed() {
     let server = Server::start(&mut pretender("sleep 0; exec sleep 1000")).unwrap();
     server.pause().unwrap();
