@@ -1,6 +1,6 @@
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
+use std::iter;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
@@ -139,14 +139,11 @@ impl Judge {
         Judged { case, turns, before: before.map(str::to_owned), verdict, symptom, unstable: false }
     }
 
-    /// Several at a time, except those that measure. What goes wrong is run again alone: only then
-    /// is it known what it looks like. When one has gone wrong twice the verdict is clear, and what
-    /// is left is not run.
+    /// Several at a time, except those that measure, until one fails. What failed is run again, alone:
+    /// only then is it known what it looks like. What is left is run alone, too. The first that fails
+    /// alone makes the verdict clear, and nothing is run after it.
     fn run_others(&self, tell: impl Fn(Step<'_>) + Sync) -> Vec<Judged> {
-        const AT_A_TIME: usize = 4;
         let cases = self.cases(false);
-        let (alone, together): (Vec<_>, Vec<_>) = cases.iter().partition(|case| case.alone);
-        let waiting = Mutex::new(VecDeque::from(together));
         let run = |case| {
             tell(Step::Begins(case));
             let judged = self.run(case);
@@ -154,45 +151,50 @@ impl Judge {
             judged
         };
         let place = |judged: &Judged| cases.iter().position(|case| case.id == judged.case.id);
-        let mut all = Vec::new();
-        let mut is_clear = false;
-        loop {
-            let failed = AtomicBool::new(false);
-            let next = || match failed.load(Ordering::Relaxed) {
-                true => None,
-                false => waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front(),
-            };
-            let note = |judged: &Judged| {
-                failed.fetch_or(!judged.is_good(), Ordering::Relaxed);
-            };
-            let work = || std::iter::from_fn(next).map(run).inspect(note).collect::<Vec<_>>();
-            let mut judged = thread::scope(|scope| {
-                let workers: Vec<_> = (0..AT_A_TIME).map(|_| scope.spawn(work)).collect();
-                // A worker panics where a case does, and that was printed already.
-                workers.into_iter().flat_map(|it| it.join().unwrap_or_default()).collect::<Vec<_>>()
-            });
-            judged.sort_by_key(place);
-            for first in judged.iter_mut().filter(|judged| !judged.is_good()) {
-                let second = self.run(first.case);
-                if second.is_good() {
-                    first.unstable = true;
-                } else {
-                    *first = second;
-                    is_clear = true;
-                    break;
-                }
-            }
-            all.extend(judged);
-            if is_clear || !failed.into_inner() {
+        let together = cases.iter().copied().filter(|case| !case.alone);
+        let mut together = run_until_one_fails(together.collect(), run);
+        together.sort_by_key(place);
+        let (mut all, failed): (Vec<_>, Vec<_>) = together.into_iter().partition(Judged::is_good);
+        let run_ids: HashSet<_> = all.iter().chain(&failed).map(|judged| judged.case.id).collect();
+        let again = failed.into_iter().map(|first| match self.run(first.case) {
+            second if second.is_good() => Judged { unstable: true, ..first },
+            second => second,
+        });
+        let left = cases.iter().filter(|case| !run_ids.contains(case.id)).map(|case| run(case));
+        for judged in again.chain(left) {
+            let is_clear = !judged.is_good() && !judged.unstable;
+            all.push(judged);
+            if is_clear {
                 break;
             }
-        }
-        if !is_clear {
-            all.extend(alone.into_iter().map(run));
         }
         all.sort_by_key(place);
         all
     }
+}
+
+/// Runs cases, a few at a time. Once one has failed, none is begun.
+fn run_until_one_fails(
+    cases: VecDeque<&'static Case>,
+    run: impl Fn(&'static Case) -> Judged + Sync,
+) -> Vec<Judged> {
+    const AT_A_TIME: usize = 4;
+    let waiting = Mutex::new(cases);
+    let lock = || waiting.lock().unwrap_or_else(PoisonError::into_inner);
+    let next = || lock().pop_front();
+    let run = |case| {
+        let judged = run(case);
+        if !judged.is_good() {
+            lock().clear();
+        }
+        judged
+    };
+    thread::scope(|scope| {
+        let work = || iter::from_fn(next).map(run).collect::<Vec<_>>();
+        let workers: Vec<_> = (0..AT_A_TIME).map(|_| scope.spawn(work)).collect();
+        // A worker panics where a case does, and that was printed already.
+        workers.into_iter().flat_map(|worker| worker.join().unwrap_or_default()).collect()
+    })
 }
 
 impl Judged {
