@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use socket2::{Domain, SockRef, Socket, Type};
 
-use crate::difference::Difference;
+use crate::difference::{self, Difference};
 use crate::server::Process;
 use crate::stuck::{self, Watch};
 use crate::trouble::{Cause, Result, Trouble};
@@ -634,7 +634,10 @@ fn is_reset(error: &io::Error) -> bool {
 
 /// The beginning of `bytes`, escaped and in quotes.
 fn excerpt(bytes: &[u8]) -> String {
-    const LONGEST: usize = 40;
-    let text = bytes[..bytes.len().min(LONGEST)].escape_ascii();
-    format!("\"{text}\"{}", if bytes.len() > LONGEST { "…" } else { "" })
+    const COLUMNS: usize = 40;
+    // One byte more shows whether anything is left out.
+    let bytes = &bytes[..bytes.len().min(COLUMNS + 1)];
+    let head = difference::head(bytes, COLUMNS);
+    let is_whole = head.len() == bytes.escape_ascii().count();
+    format!("\"{head}\"{}", if is_whole { "" } else { "…" })
 }

@@ -39,7 +39,7 @@ impl Difference {
 }
 
 /// The first bytes, escaped, as many as fit into so many columns.
-fn head(bytes: &[u8], columns: usize) -> String {
+pub(crate) fn head(bytes: &[u8], columns: usize) -> String {
     let mut text = String::new();
     for byte in bytes {
         let escaped = byte.escape_ascii().to_string();
