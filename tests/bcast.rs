@@ -373,8 +373,8 @@ fn backlog_policy(bench: &Bench<'_>) -> Outcome {
     let queued = speech.go_on_until_behind(&server, &mut a, &mut b, &mut s)?;
     speech.go_on_to(queued + MAX_BACKLOG - MIB, &mut a, &mut b, &mut s)?;
     ensure(server.is_connected(&s)?, || {
-        let requirement = "a reader is disconnected only if it is behind by more than the limit";
-        let expected = format!("s is connected, {} bytes behind", MAX_BACKLOG - MIB);
+        let requirement = "a reader is disconnected only if it is behind by more than 16 MiB";
+        let expected = format!("s is connected, {} MiB behind", MAX_BACKLOG / MIB - 1);
         Failure::new(requirement, expected, "it is disconnected").at(&server)
     })?;
     speech.go_on_to(queued + MAX_BACKLOG + MIB, &mut a, &mut b, &mut s)?;
@@ -384,13 +384,13 @@ fn backlog_policy(bench: &Bench<'_>) -> Outcome {
     };
     server
         .wait_until("s to be disconnected", state, |state| *state == "disconnected")
-        .require("a reader that falls behind by more than the limit is disconnected")?;
+        .require("a reader that falls behind by more than 16 MiB is disconnected")?;
     speech.go_on_to(speech.said.len() + 2 * MAX_BACKLOG, &mut a, &mut b, &mut s)?;
     let growth = server.peak_rss_bytes()?.saturating_sub(memory) as usize;
     ensure(growth < MAX_BACKLOG + 16 * MIB, || {
-        let expected = format!("less than {} bytes more than before", MAX_BACKLOG + 16 * MIB);
-        Failure::new("the backlog is bounded", expected, format!("{growth} bytes more"))
-            .looks_like(Symptom::Leak)
+        let expected = format!("less than {} MiB more than before", MAX_BACKLOG / MIB + 16);
+        Failure::new("the backlog is bounded", expected, format!("{} MiB more", growth / MIB))
+            .looks_like(Symptom::TooMuch)
             .at(&server)
     })?;
 
@@ -527,10 +527,11 @@ fn line_length_at_the_limit_and_over(bench: &Bench<'_>) -> Outcome {
     server.wait_until_read(&endless)?;
     each_speaks(bench, &mut others).require("nobody else notices a line over the limit")?;
     let growth = server.peak_rss_bytes()?.saturating_sub(memory) as usize;
-    ensure(growth < 16 * MIB, || {
-        let actual = format!("{growth} bytes more");
-        Failure::new("a line that never ends is not kept", "less than 16 MiB more memory", actual)
-            .looks_like(Symptom::Leak)
+    // Who keeps the line grows by all of it. Where garbage is collected, that takes its time.
+    ensure(growth < 48 * MIB, || {
+        let actual = format!("{} MiB more", growth / MIB);
+        Failure::new("a line that never ends is not kept", "less than 48 MiB more memory", actual)
+            .looks_like(Symptom::TooMuch)
             .at(&server)
     })?;
     match is_closed {
@@ -789,10 +790,10 @@ fn six_slow_readers(bench: &Bench<'_>) -> Outcome {
     speech.go_on_to(queued + MAX_BACKLOG + 4 * MIB, a, b, s)?;
     let growth = server.peak_rss_bytes()?.saturating_sub(memory) as usize;
     ensure(growth < MAX_BACKLOG + 16 * MIB, || {
-        let expected = format!("less than {} bytes more than before", MAX_BACKLOG + 16 * MIB);
+        let expected = format!("less than {} MiB more than before", MAX_BACKLOG / MIB + 16);
         let requirement = "the backlog is bounded for the server, not for each client";
-        Failure::new(requirement, expected, format!("{growth} bytes more"))
-            .looks_like(Symptom::Leak)
+        Failure::new(requirement, expected, format!("{} MiB more", growth / MIB))
+            .looks_like(Symptom::TooMuch)
             .at(&server)
     })?;
     one_speaks(bench, &mut clients[..2], 0)?;

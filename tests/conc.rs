@@ -81,7 +81,7 @@ fn second_client_while_the_first_is_silent(bench: &Bench<'_>) -> Outcome {
     served.afterwards("b is served as soon as a has left")?;
     // Without the proof nothing is known of queues, and the order alone counts.
     ensure(unread.is_none_or(|unread| unread == 6), || {
-        let actual = format!("{unread:?}, while {}", waiting.cause);
+        let actual = format!("{}, while {}", how_many(unread), waiting.cause);
         Failure::new("b's bytes wait in the kernel", "6 bytes", actual).at(&server)
     })?;
     Err(waiting.into())
@@ -107,7 +107,8 @@ fn client_21(bench: &Bench<'_>) -> Outcome {
     clients.swap_remove(0).leave();
     late.expect(HELLO).afterwards("client 21 is served as soon as client 1 has left")?;
     ensure((unread, accepted) == (Some(6), 1), || {
-        let actual = format!("{unread:?} bytes unread, {accepted} accepted: {}", waiting.cause);
+        let unread = how_many(unread);
+        let actual = format!("{unread} unread, {accepted} accepted: {}", waiting.cause);
         Failure::new("client 21 is accepted and not read", "6 bytes, 1 accepted", actual)
             .at(&server)
     })?;
@@ -142,6 +143,10 @@ fn an_echo_needs_nobody_else(bench: &Bench<'_>) -> Outcome {
     Err(Failure::from(waiting).signature(signature).into())
 }
 
+fn how_many(bytes: Option<u32>) -> String {
+    bytes.map_or("an unknown number of bytes".to_owned(), |bytes| format!("{bytes} bytes"))
+}
+
 /// Five clients connect and say nothing, then one sends. Where it has to wait, its bytes wait in
 /// the kernel, and it is served as soon as the others leave.
 fn silent_clients_stall_nobody(bench: &Bench<'_>) -> Outcome {
@@ -158,7 +163,7 @@ fn silent_clients_stall_nobody(bench: &Bench<'_>) -> Outcome {
     served.afterwards("the active client is served as soon as the silent ones have left")?;
     // Without the proof nothing is known of queues, and the order alone counts.
     ensure(unread.is_none_or(|unread| unread == 6), || {
-        let actual = format!("{unread:?}, while {}", waiting.cause);
+        let actual = format!("{}, while {}", how_many(unread), waiting.cause);
         Failure::new("the active client's bytes wait in the kernel", "6 bytes", actual).at(&server)
     })?;
     Err(waiting.into())
@@ -233,7 +238,7 @@ fn clients_cost_no_thread_each(bench: &Bench<'_>) -> Outcome {
         format!("at most {MOST} threads for {all} clients"),
         format!("{threads} threads"),
     );
-    Err(failure.looks_like(Symptom::Leak).signature(signature).into())
+    Err(failure.looks_like(Symptom::TooMuch).signature(signature).into())
 }
 
 /// A race that is decided before it begins: while the server is stopped, A and B say a thousand

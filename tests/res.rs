@@ -60,7 +60,7 @@ fn is_as_before(
     server
         .wait_until(&format!("to have at most {most} {what}"), count, |count| *count <= most)
         .require(&format!("when all clients have left, their {what} are given back"))
-        .looks_like(Symptom::Leak)?;
+        .looks_like(Symptom::TooMuch)?;
     bench.still_serves(&server)?;
     passed()
 }
@@ -76,7 +76,7 @@ fn memory_is_bounded(bench: &Bench<'_>) -> Outcome {
         ensure(grown < mib, || {
             let expected = format!("less than {mib} MiB more than before");
             Failure::new(requirement, expected, format!("{grown} MiB more"))
-                .looks_like(Symptom::Leak)
+                .looks_like(Symptom::TooMuch)
                 .at(&server)
         })
     };

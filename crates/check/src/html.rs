@@ -17,7 +17,7 @@ pub fn render(report: &Report) -> String {
         .map(|(it, number)| Column {
             label: label(&it.server.name, number),
             name: it.server.name.clone(),
-            expect: it.server.expect.clone(),
+            judged_as: it.server.judged_as().map(str::to_owned),
         })
         .collect();
     let page = Page {
@@ -67,7 +67,7 @@ struct Page {
 struct Column {
     label: String,
     name: String,
-    expect: String,
+    judged_as: Option<String>,
 }
 
 struct Family {

@@ -131,16 +131,18 @@ impl Row {
         let first_line = |text: &str| text.lines().next().unwrap_or_default().to_owned();
         match &self.verdict {
             Verdict::Pass => None,
-            Verdict::NonStrict(text) | Verdict::Info(text) | Verdict::NotApplicable(text) => {
-                Some(first_line(text))
-            }
+            Verdict::NonStrict(text) => Some(format!("allowed: {}", first_line(text))),
+            Verdict::Info(text) | Verdict::NotApplicable(text) => Some(first_line(text)),
             Verdict::Designed(signature) => Some(format!("by design: {signature}")),
             Verdict::Inconclusive(reason) => {
                 Some(format!("could not check: {}", first_line(reason)))
             }
             Verdict::Unexpected(_, None) => Some("its designed flaw did not show".to_owned()),
             Verdict::Unexpected(_, Some(_)) => Some("fails otherwise than designed".to_owned()),
-            Verdict::Fail(_) => self.symptom.map(|symptom| symptom.word().to_owned()),
+            Verdict::Fail(_) => self
+                .symptom
+                .filter(|symptom| *symptom != Symptom::Other)
+                .map(|symptom| symptom.word().to_owned()),
         }
     }
 }

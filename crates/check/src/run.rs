@@ -20,6 +20,16 @@ pub struct Server {
     pub subject: Subject,
 }
 
+impl Server {
+    /// What it is judged as, in words, if that is not what it is.
+    pub fn judged_as(&self) -> Option<&str> {
+        match self.expect.as_str() {
+            "good" => Some("a server without flaws"),
+            other => (other != self.name).then_some(other),
+        }
+    }
+}
+
 /// What is to be run.
 #[derive(Clone, Debug)]
 pub struct Plan {

@@ -27,8 +27,8 @@ pub fn render(report: &Report) -> String {
 pub fn tree(report: &ServerReport) -> String {
     let server = &report.server;
     let mut text = format!("\n{}{}{:#}", BOLD, server.name, BOLD);
-    if server.expect != server.name {
-        write!(text, "{DIM}  judged as {}{DIM:#}", server.expect).expect("a String takes all");
+    if let Some(other) = server.judged_as() {
+        write!(text, "{DIM}  judged as {other}{DIM:#}").expect("a String takes all");
     }
     text.push('\n');
     for family in report.rows.chunk_by(|a, b| a.case.family() == b.case.family()) {

@@ -539,6 +539,7 @@ impl<'a> Part<'a> {
             Incoming::Line(..) => "a line".to_owned(),
             Incoming::ToEnd(..) => "the end of the stream".to_owned(),
             Incoming::Until(..) => "more bytes".to_owned(),
+            Incoming::Nothing if self.flood.is_some() => "its own bytes, as sent".to_owned(),
             Incoming::Nothing | Incoming::Exactly(..) => {
                 format!("the server to take {} bytes", self.outgoing.len())
             }

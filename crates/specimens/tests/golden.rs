@@ -1,4 +1,4 @@
-//! What a learner is told, of a server of each kind: hang, wrong bytes, crash, spin, early close, leak.
+//! What a learner is told, of a server of each kind: hang, wrong bytes, crash, spin, early close, too much.
 //!
 //! After a change that is meant, `INSTA_UPDATE=always cargo test -p specimens --test golden` writes
 //! the texts anew.
@@ -57,5 +57,5 @@ golden! {
     crash: "ends-on-a-reset", "close/01";
     spin: "spins", "proc/05";
     early_close: "resets-leavers", "echo/08";
-    leak: "a-thread-each", "conc/07";
+    too_much: "a-thread-each", "conc/07";
 }
