@@ -181,7 +181,10 @@ fn sort_words<'s>(
                 likeness(a).total_cmp(&likeness(b))
             });
             let nearest = nearest.unwrap_or_default();
-            bail!("there is no stage or case {word}: {nearest} comes nearest, --list shows all");
+            bail!(
+                "there is no stage or case {word}: {nearest} comes nearest, --list shows all; \
+                 a command stands after --"
+            );
         }
     }
     Ok((named, prefixes))
