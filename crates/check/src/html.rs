@@ -123,7 +123,8 @@ fn summary(count: Count) -> String {
     let head = match (bad, inconclusive) {
         (0, 0) => "All as expected".to_owned(),
         (0, _) => format!("{inconclusive} could not be checked"),
-        _ => format!("{bad} wrong"),
+        (_, 0) => format!("{bad} wrong"),
+        _ => format!("{bad} wrong, {inconclusive} could not be checked"),
     };
     let others = [
         (good, "as required"),
@@ -133,7 +134,10 @@ fn summary(count: Count) -> String {
     ];
     let others = others.into_iter().filter(|(count, _)| *count > 0);
     let others: Vec<_> = others.map(|(count, word)| format!("{count} {word}")).collect();
-    format!("{head}: {}.", others.join(", "))
+    match others.as_slice() {
+        [] => format!("{head}."),
+        others => format!("{head}; {}.", others.join(", ")),
+    }
 }
 
 /// The rows of the table. All servers were judged by the same cases.

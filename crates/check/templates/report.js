@@ -7,7 +7,7 @@ document.querySelector("table").addEventListener("click", (event) => {
   content.replaceChildren(document.getElementById(button.dataset.opens).content.cloneNode(true));
   dialog.showModal();
   dialog.scrollTop = 0;
-  content.focus();
+  content.focus({ preventScroll: true });
 });
 // A click beside the dialog closes it, too.
 dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
