@@ -1,26 +1,32 @@
-use conformance::{Bench, Case, Failure, Outcome, Require, ensure, passed};
-use harness::play;
+use conformance::{Bench, Case, Failure, Outcome, Problem, Require, Symptom, ensure, passed};
+use harness::{Client, Server, play};
 
 use super::HELLO;
 
-pub(super) const CASES: &[Case] = &[Case::broadcast(
-    "07-pause/01",
-    "senders wait for a slow reader, and it loses nothing",
-    senders_wait_for_a_slow_reader,
-)
-.why("Backpressure: what cannot go out must not come in.")
-.with_flags()];
+pub(super) const CASES: &[Case] = &[
+    Case::broadcast(
+        "07-pause/01",
+        "senders wait for a slow reader, and it loses nothing",
+        senders_wait_for_a_slow_reader,
+    )
+    .why("Backpressure: what cannot go out must not come in.")
+    .with_flags(),
+    Case::broadcast(
+        "07-pause/02",
+        "a slow reader that is gone is not waited for",
+        a_slow_reader_that_is_gone_is_not_waited_for,
+    )
+    .why("Slow readers leave as others do. What somebody holds for all has to end with it.")
+    .with_flags(),
+];
+
+const LENGTH: usize = 32 << 20;
 
 /// S does not read. A talks on until the server takes no more. Then S reads: A's talk goes on, and
 /// S hears all of it.
 fn senders_wait_for_a_slow_reader(bench: &Bench<'_>) -> Outcome {
-    const LENGTH: usize = 32 << 20;
-    let server = bench.start_with(&["--max-backlog", "1048576"])?;
-    let [mut s, mut a] = bench.room(&server, ["s", "a"])?;
-    let mut talk = bench.random_bytes(LENGTH);
-    talk.iter_mut().filter(|byte| **byte == b'\n').for_each(|byte| *byte = b' ');
-    talk.chunks_mut(1024).for_each(|line| line[1023] = b'\n');
-
+    let (server, mut s, mut a) = start_with_two(bench)?;
+    let talk = talk(bench);
     let taken = a.fill(&talk)?;
     ensure(taken < LENGTH, || {
         let requirement = "a sender waits while somebody is more than --max-backlog behind";
@@ -35,4 +41,33 @@ fn senders_wait_for_a_slow_reader(bench: &Bench<'_>) -> Outcome {
     a.expect(HELLO).require("who was paused hears the others")?;
     bench.still_serves(&server)?;
     passed()
+}
+
+/// S does not read. A talks on until the server takes no more. Then S is gone: A's talk goes on.
+fn a_slow_reader_that_is_gone_is_not_waited_for(bench: &Bench<'_>) -> Outcome {
+    let (server, s, mut a) = start_with_two(bench)?;
+    let talk = talk(bench);
+    let taken = a.fill(&talk)?;
+    s.reset()?;
+    let requirement = "once the slow reader is gone, all goes on";
+    a.send(&talk[taken..]).require(requirement)?;
+    server.wait_until_read(&a).require(requirement)?;
+    server.stuck().looks_like(Symptom::Spin(0)).require("once all is said, the server sleeps")?;
+    bench.still_serves(&server)?;
+    passed()
+}
+
+/// S and A, and a server that pauses all while somebody is a megabyte behind.
+fn start_with_two(bench: &Bench<'_>) -> Result<(Server, Client, Client), Box<Problem>> {
+    let server = bench.start_with(&["--max-backlog", "1048576"])?;
+    let [s, a] = bench.room(&server, ["s", "a"])?;
+    Ok((server, s, a))
+}
+
+/// More lines than the kernel keeps.
+fn talk(bench: &Bench<'_>) -> Vec<u8> {
+    let mut talk = bench.random_bytes(LENGTH);
+    talk.iter_mut().filter(|byte| **byte == b'\n').for_each(|byte| *byte = b' ');
+    talk.chunks_mut(1024).for_each(|line| line[1023] = b'\n');
+    talk
 }

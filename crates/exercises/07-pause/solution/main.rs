@@ -159,6 +159,8 @@ impl Server {
         let mut laggards = self.room.laggards();
         // It is one of them.
         let mut lagging = None;
+        // Nobody reads there any more.
+        let mut gone = false;
         // Send each line at once: it must not wait until the client has acknowledged the last one.
         stream.set_nodelay(true)?;
         let Member { head, cursor } = member;
@@ -172,7 +174,8 @@ impl Server {
             let stays = end == Position::MAX;
             // More in one turn could take clients that keep up over the limit.
             let grown = self.room.log().end() - *head.borrow();
-            let paused = *laggards.borrow_and_update() > 0;
+            // Who is gone cannot catch up: it would wait for itself.
+            let paused = *laggards.borrow_and_update() > 0 && !gone;
             let may_read = stays && !paused && grown <= self.args.max_backlog as u64 / 2;
             let may_write = select! {
                 ready = ready(stream, may_read, blocked) => {
@@ -204,11 +207,14 @@ impl Server {
                 blocked = match self.room.write_owed(stream, cursor) {
                     // Nobody reads there any more. What the client has said before is still to be
                     // read, and then the end.
-                    Err(_) if stays => true,
+                    Err(_) if stays => {
+                        gone = true;
+                        true
+                    }
                     written => !written?,
                 };
             }
-            if blocked && self.room.log().lag(cursor) > self.args.max_backlog {
+            if blocked && !gone && self.room.log().lag(cursor) > self.args.max_backlog {
                 lagging.get_or_insert_with(|| self.room.lagging());
             } else {
                 lagging = None;
