@@ -23,6 +23,10 @@ pub(super) const CASES: &[Case] = &[
     )
     .why("A loop that looks at the clock again and again never sleeps.")
     .alone(),
+    Case::broadcast("06-timeout/03", "who leaves is let go", who_leaves_is_let_go)
+        .why("Whoever waits for a client must not keep it: a connection costs as long as it is kept."),
+    Case::echo("06-lost/01", "who says nothing costs nothing", who_says_nothing_costs_nothing)
+        .why("A loop that asks again and again misses nothing, and never sleeps."),
     Case::echo(
         "06-short/01",
         "who does not read costs nothing, and stalls nobody",
@@ -86,8 +90,8 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
-/// S says nothing, and its stream ends. A and B were there before it and talk to each other until
-/// a second silent client is gone, too: they stay.
+/// S says nothing, and its stream ends. A and B talk to each other until a second silent client,
+/// who came after them, is gone, too: they stay. Then they say nothing any more.
 fn who_says_nothing_is_disconnected(bench: &Bench<'_>) -> Outcome {
     const SILENCE: Duration = Duration::from_secs(2);
     let server = Server::start(bench.command(0).env("SILENCE", SILENCE.as_secs().to_string()))?;
@@ -114,6 +118,9 @@ fn who_says_nothing_is_disconnected(bench: &Bench<'_>) -> Outcome {
         silent_is_there = server.is_connected(&silent)?;
     }
     exchange_lines(bench, &mut a, &mut b).require("a client that speaks is not disconnected")?;
+    for client in [&mut a, &mut b] {
+        client.read_to_end().require("a client that spoke before, and is silent now, has to go")?;
+    }
     passed()
 }
 
@@ -151,11 +158,41 @@ fn waiting_for_the_time_out_costs_nothing(bench: &Bench<'_>) -> Outcome {
     passed()
 }
 
+/// A client leaves, and the time-out is far away.
+fn who_leaves_is_let_go(bench: &Bench<'_>) -> Outcome {
+    let server = Server::start(bench.command(0).env("SILENCE", "600"))?;
+    let mut a = server.connect("a")?;
+    a.half_close()?;
+    a.expect_eof().require("who has left is told the end in return")?;
+    let let_go = lets_go(&server).looks_like(Symptom::TooMuch);
+    let_go.require("a client that has left is let go, however long it could have been silent")?;
+    passed()
+}
+
+/// Two clients were answered and say nothing more.
+fn who_says_nothing_costs_nothing(bench: &Bench<'_>) -> Outcome {
+    let server = bench.start()?;
+    let mut a = server.connect("a")?;
+    let mut b = server.connect("b")?;
+    for client in [&mut a, &mut b] {
+        client.exchange(HELLO, HELLO)?;
+    }
+    is_at_rest(&server)
+}
+
+/// Requires that the server sleeps until somebody else acts.
+fn is_at_rest(server: &Server) -> Outcome {
+    let at_rest = server.stuck().looks_like(Symptom::Spin(0));
+    at_rest.require("the server sleeps while nobody wants anything")?;
+    passed()
+}
+
 /// A client does not read what comes back, until the kernel takes no more. Then B comes.
 fn who_does_not_read_stalls_nobody(bench: &Bench<'_>) -> Outcome {
     let server = bench.start()?;
     let _clients = bench.slow_reader(&server)?;
-    server.stuck().require("the server sleeps until the kernel takes more, or somebody comes")?;
+    let at_rest = server.stuck().looks_like(Symptom::Spin(0));
+    at_rest.require("the server sleeps until the kernel takes more, or somebody comes")?;
     let mut b = server.connect("b")?;
     b.exchange(HELLO, HELLO).require("others are served meanwhile")?;
     passed()
@@ -176,7 +213,7 @@ fn a_line_is_heard_in_its_room(bench: &Bench<'_>) -> Outcome {
     a.expect(b"4\n").require("what was said before a client came is not for it")?;
     go(&server, &mut c, b"/join hall\n")?;
     c.send(b"5\n")?;
-    b.expect(b"5\n").require("who was in another room did not hear the lines there")?;
+    b.expect(b"5\n").require("who is back in the hall is heard there, and only from then on")?;
     passed()
 }
 
@@ -248,12 +285,14 @@ fn who_was_told_to_go_does_not_stay(bench: &Bench<'_>) -> Outcome {
     let mut s = server.connect("s")?;
     s.send(&[b'x'; 65 * 1024])?;
     s.expect_eof().require("a line that is too long ends the connection")?;
-    // The kernel knows the connection until the server lets go of it, and longer.
-    let sockets = || server.socket_count().map_err(io::Error::other);
-    let listener_only =
-        server.wait_until("to let go of the connection", sockets, |count| *count == 1);
-    listener_only.require("a client that was told to go, and says nothing, is let go")?;
+    lets_go(&server).require("a client that was told to go, and says nothing, is let go")?;
     passed()
+}
+
+/// Waits until the server has its listener only. The kernel may know the connections longer.
+fn lets_go(server: &Server) -> harness::Result<usize> {
+    let sockets = || server.socket_count().map_err(io::Error::other);
+    server.wait_until("to let go of the connection", sockets, |count| *count == 1)
 }
 
 /// A and B talk for half a second and more, and then nobody does. The times that their waits for each
@@ -287,16 +326,16 @@ fn a_wait_that_is_over_leaves_no_time_behind(bench: &Bench<'_>) -> Outcome {
 /// The server sleeps before each step: a client comes, says something, and comes back to it later.
 fn a_server_at_rest_wakes_up(bench: &Bench<'_>) -> Outcome {
     let server = bench.start()?;
-    server.stuck().precondition("the server sleeps before a client comes")?;
+    is_at_rest(&server)?;
     let mut a = server.connect("a")?;
     let mut b = server.connect("b")?;
     for client in [&mut a, &mut b] {
         client.exchange(HELLO, HELLO).require("a server that sleeps wakes for a new client")?;
-        server.stuck().precondition("the server sleeps when nobody wants anything")?;
+        is_at_rest(&server)?;
     }
     for client in [&mut a, &mut b] {
         client.exchange(HELLO, HELLO).require("a server that sleeps wakes for what arrives")?;
-        server.stuck().precondition("the server sleeps when nobody wants anything")?;
+        is_at_rest(&server)?;
     }
     passed()
 }
