@@ -282,10 +282,11 @@ impl Server {
     /// Waits until something has arrived and reads it; nothing at the end of input.
     async fn read(&self, co: &Yielder<Wait>, client: &Client) -> io::Result<Vec<u8>> {
         loop {
-            if client.reads.replace(client.reads.get() + 1) == READS_PER_TURN {
+            if client.reads.get() == READS_PER_TURN {
                 co.yield_(Wait::Turn).await;
                 client.reads.set(0);
             }
+            client.reads.update(|reads| reads + 1);
             match self.try_read(&client.stream) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 received => return received,
