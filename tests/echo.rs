@@ -10,9 +10,9 @@ pub(crate) const CASES: &[Case] = &[
         .from_outside(),
     Case::echo("echo/02", "every byte value", every_byte_value)
         .why(
-            "Bytes are not text. Rust's `BufRead::lines` and Python's `decode` fail on what is not UTF-8, a C string ends at \
-             NUL, and a server that waits for whole lines never answers a last one without its \
-             newline.",
+            "Bytes are not text. Rust's `BufRead::lines` and Python's `decode` fail on what is not \
+             UTF-8, a C string ends at NUL, and a server that waits for whole lines never answers a \
+             last one without its newline.",
         )
         .from_outside(),
     Case::echo("echo/03", "one byte per segment", one_byte_per_segment)

@@ -98,8 +98,8 @@ connects to find out. HARNESS_PATIENCE=5 waits five times as long, for a slow
 machine. NO_COLOR=1 takes the colours away.
 
 Exit status: 0 all as expected, 1 something is wrong, 2 bad arguments,
-3 something could not be checked (and nothing is known to be wrong), 4 the
-server could not be started or reached.";
+3 something, or all of it, could not be checked (and nothing is known to be
+wrong), 4 the server could not be started or reached.";
 
 const BAD_ARGUMENTS: u8 = 2;
 const NOT_STARTED: u8 = 4;
@@ -322,7 +322,13 @@ fn must_start(server: &Server) -> anyhow::Result<()> {
             let last: String =
                 last.iter().map(|it| format!("\n  {}", check::harmless(it))).collect();
             let last = if last.is_empty() { last } else { format!("\nIts last words:{last}") };
-            bail!("{} does not become a server: {}{last}", server.name, in_one_line(&error))
+            let is_in_quotes = matches!(&server.subject.target, Target::Command(words)
+                if matches!(words.as_slice(), [word] if word.contains(' ')));
+            let hint = match error {
+                harness::StartError::NotRun(_) if is_in_quotes => "; leave out its quotes",
+                _ => "",
+            };
+            bail!("{} does not become a server: {}{hint}{last}", server.name, in_one_line(&error))
         }
     }
 }

@@ -87,11 +87,12 @@ impl Report {
     }
 
     /// The exit status that says it: 0 all as expected, 1 something is not, 3 nothing is known to
-    /// be wrong, and something could not be checked.
+    /// be wrong, and something, or all of it, was not checked.
     pub fn exit_code(&self) -> u8 {
         match self.count() {
             Count { bad: 1.., .. } => 1,
             Count { inconclusive: 1.., .. } => 3,
+            Count { good: 0, designed: 0, info: 0, .. } => 3,
             _ => 0,
         }
     }

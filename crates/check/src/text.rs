@@ -155,8 +155,10 @@ pub fn summary(report: &Report) -> String {
             format!("{style}{count} {word}{style:#}")
         })
         .collect();
+    let is_judged = good + designed + info + bad + inconclusive > 0;
+    let note = if is_judged { "" } else { ": nothing was checked" };
     let seconds = report.took.as_secs_f64();
-    format!("\n{}\n{DIM}{seconds:.1} s, --seed {}{DIM:#}\n", parts.join(", "), report.seed)
+    format!("\n{}{note}\n{DIM}{seconds:.1} s, --seed {}{DIM:#}\n", parts.join(", "), report.seed)
 }
 
 fn cut(text: &str, width: usize) -> String {

@@ -53,6 +53,7 @@ fn the_exit_status_says_what_came_of_it() {
     assert_eq!(code(&[&PASSES, &MEASURED, &BROADCASTS]), 0);
     assert_eq!(of_each_kind().exit_code(), 1);
     assert_eq!(code(&[&PASSES, &UNDECIDED]), 3);
+    assert_eq!(code(&[&BROADCASTS]), 3);
 }
 
 #[test]
