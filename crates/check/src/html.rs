@@ -121,6 +121,7 @@ fn label(name: &str, number: usize) -> String {
 fn summary(count: Count) -> String {
     let Count { good, designed, info, not_applicable, inconclusive, bad } = count;
     let head = match (bad, inconclusive) {
+        (0, 0) if count.is_of_nothing() => "Nothing was checked".to_owned(),
         (0, 0) => "All as expected".to_owned(),
         (0, _) => format!("{inconclusive} could not be checked"),
         (_, 0) => format!("{bad} wrong"),

@@ -92,13 +92,19 @@ impl Report {
         match self.count() {
             Count { bad: 1.., .. } => 1,
             Count { inconclusive: 1.., .. } => 3,
-            Count { good: 0, designed: 0, info: 0, .. } => 3,
+            count if count.is_of_nothing() => 3,
             _ => 0,
         }
     }
 }
 
 impl Count {
+    /// Whether nothing was checked: no case applies.
+    pub(crate) fn is_of_nothing(&self) -> bool {
+        let Self { not_applicable, .. } = *self;
+        *self == Self { not_applicable, ..Self::default() }
+    }
+
     /// Of these rows.
     pub fn of<'r>(rows: impl IntoIterator<Item = &'r Row>) -> Self {
         let mut count = Self::default();

@@ -138,7 +138,8 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
 
 /// One or two lines at the end.
 pub fn summary(report: &Report) -> String {
-    let Count { good, designed, info, not_applicable, inconclusive, bad } = report.count();
+    let count = report.count();
+    let Count { good, designed, info, not_applicable, inconclusive, bad } = count;
     let parts = [
         (good, Kind::Good, "as required"),
         (designed, Kind::Designed, "fail as designed"),
@@ -155,8 +156,7 @@ pub fn summary(report: &Report) -> String {
             format!("{style}{count} {word}{style:#}")
         })
         .collect();
-    let is_judged = good + designed + info + bad + inconclusive > 0;
-    let note = if is_judged { "" } else { ": nothing was checked" };
+    let note = if count.is_of_nothing() { ": nothing was checked" } else { "" };
     let seconds = report.took.as_secs_f64();
     format!("\n{}{note}\n{DIM}{seconds:.1} s, --seed {}{DIM:#}\n", parts.join(", "), report.seed)
 }
