@@ -10,7 +10,7 @@ use harness::kernel::{self, Socket, State};
 /// What the server on `port` does at this moment, several lines.
 ///
 /// # Errors
-/// Nobody listens there, or the kernel does not say (it is not Linux).
+/// Nobody listens there, or the kernel does not say: it is not Linux, or it does not let us look.
 pub fn look(port: u16) -> io::Result<String> {
     let sockets = kernel::sockets(port)?;
     let (pid, descriptors) = processes()?
@@ -19,8 +19,17 @@ pub fn look(port: u16) -> io::Result<String> {
             let holds = |socket: &Socket| descriptors.iter().any(|it| it.inode == socket.inode);
             sockets.iter().any(|socket| socket.listening && holds(socket))
         })
-        .ok_or_else(|| io::Error::other(format!("nobody listens on port {port}")))?;
-    let threads = kernel::threads(pid)?;
+        .ok_or_else(|| match sockets.iter().any(|socket| socket.listening) {
+            true => io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                format!("the server on port {port} is not yours: only its owner and root may look"),
+            ),
+            false => io::Error::other(format!("nobody listens on port {port}")),
+        })?;
+    let threads = kernel::threads(pid).map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied => io::Error::new(error.kind(), NOT_ALLOWED),
+        _ => error,
+    })?;
     let name = threads.first().map_or("?", |first| first.name.as_str());
     let mut text = format!("{name}, {}\n", many(threads.len(), "thread"));
 
@@ -75,6 +84,11 @@ pub fn look(port: u16) -> io::Result<String> {
     }
     Ok(text)
 }
+
+/// Ubuntu and others start with the kernel's Yama module set so that the system call in which a
+/// thread sleeps is told only to root, and to the program that started the process.
+const NOT_ALLOWED: &str = "the kernel does not tell in which calls the threads of other programs \
+    sleep; `sudo sysctl kernel.yama.ptrace_scope=0` allows it until the next start of the machine";
 
 /// More threads than this are counted, and not told one by one.
 const FEW: usize = 8;

@@ -232,6 +232,9 @@ fn io_error(error: ProcError) -> io::Error {
     match error {
         ProcError::NotFound(_) => io::Error::new(io::ErrorKind::NotFound, "the process is gone"),
         ProcError::Io(error, _) => error,
+        error @ ProcError::PermissionDenied(_) => {
+            io::Error::new(io::ErrorKind::PermissionDenied, error)
+        }
         other => io::Error::other(other),
     }
 }
