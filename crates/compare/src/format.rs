@@ -29,13 +29,8 @@ pub(crate) fn time(nanos: f64) -> String {
     scaled(nanos, 1000.0, &[" ns", " µs", " ms", " s"])
 }
 
-/// Bytes: 2.0 KB.
+/// Bytes: 2.0 kB.
 pub(crate) fn bytes(value: f64) -> String {
-    scaled(value, 1024.0, &[" B", " KB", " MB", " GB"])
-}
-
-/// Bytes where round numbers are powers of ten, as along an axis: 10 kB.
-pub(crate) fn decimal_bytes(value: f64) -> String {
     scaled(value, 1000.0, &[" B", " kB", " MB", " GB"])
 }
 
@@ -112,7 +107,7 @@ mod tests {
         assert_eq!(time(1_834_000_000.0), "1.8 s");
         assert_eq!(time(75_000_000_000.0), "75 s");
         assert_eq!(bytes(90.0), "90 B");
-        assert_eq!(bytes(2048.0), "2.0 KB");
+        assert_eq!(bytes(2048.0), "2.0 kB");
     }
 
     #[test]

@@ -235,7 +235,7 @@ mod tests {
         assert_eq!(Metric::ReceivedPerSecond.show(44_000_000.0), "44 M");
         assert_eq!(Metric::LatencyP99.show(86_400.0), "86 µs");
         assert_eq!(Metric::Delivered.show(0.9987), "99.8 %");
-        assert_eq!(Metric::MemoryPerClient.show(2048.0), "2.0 KB");
+        assert_eq!(Metric::MemoryPerClient.show(2048.0), "2.0 kB");
         assert_eq!(Metric::Threads.show(1001.0), "1,001");
     }
 }

@@ -16,7 +16,7 @@
 //! not a wrong one.
 //!
 //! Memory: 1 MiB, and 200 B for each client; a broadcast of `n` clients adds `4n` B for each
-//! verified one (forty of 4,000: 640 KB).
+//! verified one (forty of 4,000: 640 kB).
 
 mod broadcast;
 mod connect;

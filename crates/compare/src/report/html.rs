@@ -246,7 +246,7 @@ fn show(metric: Metric) -> fn(f64) -> String {
     match metric.unit() {
         Unit::PerSecond => format::rate,
         Unit::Time => format::time,
-        Unit::Bytes => format::decimal_bytes,
+        Unit::Bytes => format::bytes,
         Unit::Share => format::share,
         Unit::Count => |value| format::count(value.round() as usize),
     }
