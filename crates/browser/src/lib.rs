@@ -172,14 +172,6 @@ impl Page {
         urls.skip(1).filter(|url| !url.starts_with("data:")).map(str::to_owned).collect()
     }
 
-    /// A picture of what the window shows, as PNG.
-    pub fn screenshot(&mut self, file: &Path) -> anyhow::Result<()> {
-        let picture = self.call("Page.captureScreenshot", json!({ "format": "png" }))?;
-        let data = picture["data"].as_str().context("no picture")?;
-        std::fs::write(file, data_encoding::BASE64.decode(data.as_bytes())?)?;
-        Ok(())
-    }
-
     fn call(&mut self, method: &str, parameters: Value) -> anyhow::Result<Value> {
         self.last_id += 1;
         let mut message = json!({ "id": self.last_id, "method": method, "params": parameters });

@@ -1,6 +1,6 @@
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -38,13 +38,9 @@ pub enum End {
 }
 
 impl Client {
-    pub(crate) fn connect(
-        name: &str,
-        source: Option<IpAddr>,
-        server: &Arc<Process>,
-    ) -> Result<Self> {
+    pub(crate) fn connect(name: &str, server: &Arc<Process>) -> Result<Self> {
         Self::new(name, server, || {
-            let socket = Self::open(source, server.address)?;
+            let socket = Self::open(server.address)?;
             socket.connect_timeout(&server.address.into(), patience())?;
             Ok(socket)
         })
@@ -53,7 +49,7 @@ impl Client {
     /// As [`Client::connect`], without waiting until the connection is complete.
     pub(crate) fn begin_connect(name: &str, server: &Arc<Process>) -> Result<Self> {
         Self::new(name, server, || {
-            let socket = Self::open(None, server.address)?;
+            let socket = Self::open(server.address)?;
             socket.set_nonblocking(true)?;
             match socket.connect(&server.address.into()) {
                 Err(error) if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) => {
@@ -88,13 +84,10 @@ impl Client {
         Ok(Self { name: name.to_owned(), stream, local, server: Arc::clone(server) })
     }
 
-    fn open(source: Option<IpAddr>, server: SocketAddr) -> io::Result<Socket> {
+    fn open(server: SocketAddr) -> io::Result<Socket> {
         let socket = Socket::new(Domain::for_address(server), Type::STREAM, None)?;
         // A write is on its way when it returns: cases are about what is sent when.
         socket.set_tcp_nodelay(true)?;
-        if let Some(source) = source {
-            socket.bind(&SocketAddr::new(source, 0).into())?;
-        }
         Ok(socket)
     }
 

@@ -198,15 +198,7 @@ impl Server {
     /// # Errors
     /// The connection was refused, or not completed within [`patience`].
     pub fn connect(&self, name: &str) -> Result<Client> {
-        Client::connect(name, None, &self.process)
-    }
-
-    /// Connects a client whose own address is `source`, for example 127.0.0.2.
-    ///
-    /// # Errors
-    /// As [`Server::connect`].
-    pub fn connect_from(&self, name: &str, source: IpAddr) -> Result<Client> {
-        Client::connect(name, Some(source), &self.process)
+        Client::connect(name, &self.process)
     }
 
     /// Begins to connect a client: the connection is complete when the kernel has room for it in the
