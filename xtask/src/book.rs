@@ -19,7 +19,7 @@ const PORT: &str = "3080";
 /// Builds the book and serves it on http://127.0.0.1:3080/, again after each change.
 ///
 /// It needs an mdBook 0.5: the one on PATH, or one under target/tools, which is installed there at
-/// the first use (about a minute).
+/// the first use (some minutes).
 #[derive(clap::Args)]
 pub(crate) struct Options {
     #[command(subcommand)]
