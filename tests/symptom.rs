@@ -81,7 +81,9 @@ impl Failure {
             (Symptom::Hang | Symptom::Closed | Symptom::Silence, _) if lost_a_thread() => {
                 Symptom::Crash
             }
-            (Symptom::Silence, Some(load)) if load > BUSY => Symptom::Spin((load * 100.0) as u32),
+            (Symptom::Silence | Symptom::Spin(0), Some(load)) if load > BUSY => {
+                Symptom::Spin((load * 100.0) as u32)
+            }
             (kind, _) => kind,
         }
     }

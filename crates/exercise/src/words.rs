@@ -3,7 +3,7 @@
 use conformance::{Failure, Symptom, Verdict};
 use harness::Scene;
 
-use crate::{Exercise, Judged, Report};
+use crate::{Beginning, Exercise, Judged, Report};
 
 impl Report {
     /// The report in a learner's words, several lines. It ends without a line's end.
@@ -14,7 +14,8 @@ impl Report {
         }
         let (good, bad): (Vec<_>, Vec<_>) = self.others.iter().partition(|it| it.is_good());
         for judged in &bad {
-            text += &row("BROKEN", judged);
+            let was_right = was_right(judged, exercise);
+            text += &row(if was_right { "BROKEN" } else { "NOT YET" }, judged);
         }
         let as_before = good.iter().filter(|it| !matches!(it.verdict, Verdict::Inconclusive(_)));
         match as_before.count() {
@@ -46,6 +47,17 @@ impl Report {
     }
 }
 
+/// Whether it is a case of the exercise's own, which the stage knows nothing of.
+fn is_own(judged: &Judged, exercise: &Exercise) -> bool {
+    judged.case.id.starts_with(&exercise.name)
+}
+
+/// Whether a case is known to pass before the work is done. A listing with a flaw in it may fail one of
+/// its own.
+fn was_right(judged: &Judged, exercise: &Exercise) -> bool {
+    !judged.turns && (!is_own(judged, exercise) || exercise.mark.begins_with == Beginning::Listing)
+}
+
 fn row(word: &str, judged: &Judged) -> String {
     let (start, hanging) = (format!("  {word:7}  {}  ", judged.case.id), " ".repeat(11));
     let options = textwrap::Options::new(COLUMNS).subsequent_indent(&hanging);
@@ -70,13 +82,13 @@ fn explain(judged: &Judged, exercise: &Exercise) -> String {
     };
     text += &match verdict {
         // Not always what the stage does: a listing may have a flaw put in.
-        _ if *turns && judged.is_as_before() => "It still does what it did at first. ".to_owned(),
+        _ if *turns && judged.is_as_before() => "It fails as it did at first. ".to_owned(),
         _ if *turns => String::new(),
         Verdict::Unexpected(designed, _) => {
             format!("{} fails here, too, but in another way: {designed}. ", exercise.mark.base)
         }
-        // A case of its own, which the stage knows nothing of.
-        _ if case.id.starts_with(&exercise.name) => "This was right at first. ".to_owned(),
+        _ if !was_right(judged, exercise) => String::new(),
+        _ if is_own(judged, exercise) => "This was right at first. ".to_owned(),
         _ => format!("This was right in {}. ", exercise.mark.base),
     };
     if *unstable {

@@ -40,7 +40,7 @@ impl<Y> Coroutine<Y> {
             Poll::Pending => match self.yielded.take() {
                 Some(value) => CoroutineState::Yielded(value),
                 None => {
-                    log::error!("a coroutine awaited what its own Yielder had not made: dropped");
+                    log::error!("a coroutine stopped, and had handed nothing out: dropped");
                     CoroutineState::Complete
                 }
             },
