@@ -9,7 +9,12 @@ mod stage_05;
 mod stage_06;
 mod stage_07;
 
-use conformance::{Case, Failure, Outcome, Problem, Require, ensure, passed};
+use std::io;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use conformance::{Case, Failure, Outcome, Problem, Require, Symptom, ensure, passed};
+use harness::kernel::State;
 use harness::{Client, End, Server};
 
 /// All of them, stage by stage.
@@ -28,6 +33,45 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
 }
 
 const HELLO: &[u8] = b"hello\n";
+
+/// Waits until the server lets go of `client`, who may be silent for `silence`, and has been so since
+/// `since` at the latest. A server that sleeps when that was over long ago looks too seldom: one that
+/// is only late would run, or could.
+fn must_be_let_go(server: &Server, client: &Client, since: Instant, silence: Duration) -> Outcome {
+    const APART: Duration = Duration::from_millis(20);
+    let requirement = "who has said nothing for SILENCE has to go then, and not later";
+    let long = silence * 5 / 4;
+    thread::sleep((since + long).saturating_duration_since(Instant::now()));
+    let before = server.threads()?;
+    thread::sleep(APART);
+    let is_there = server.is_connected(client)?;
+    let threads = server.threads()?;
+    let sleeps = threads.iter().all(|thread| matches!(thread.state, State::Asleep(_)));
+    ensure(!(is_there && sleeps && threads == before), || {
+        let name = client.name();
+        let actual = format!("{name} is still there after {long:?}, and the server sleeps");
+        Failure::new(requirement, format!("{name} to be gone after {silence:?}"), actual)
+            .looks_like(Symptom::TooMuch)
+            .at(server)
+    })?;
+    let is_there = || server.is_connected(client).map_err(io::Error::other);
+    let gone = server.wait_until(&format!("to let {} go", client.name()), is_there, |it| !it);
+    gone.require(requirement)?;
+    passed()
+}
+
+/// Requires that `client`, who came at `since` or later and has said nothing, was there for `silence`.
+fn was_let_stay(client: &Client, since: Instant, silence: Duration) -> Outcome {
+    let stayed = since.elapsed();
+    ensure(stayed >= silence, || {
+        let name = client.name();
+        let requirement = "a client may say nothing for as long as SILENCE";
+        let actual = format!("it ended after {stayed:.1?}");
+        Failure::new(requirement, format!("{name}'s stream to last for {silence:?}"), actual)
+            .looks_like(Symptom::Closed)
+    })?;
+    passed()
+}
 
 /// Connects a client that has to be told something, one line, before its stream ends in order. It
 /// does not leave.

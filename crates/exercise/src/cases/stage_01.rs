@@ -1,10 +1,10 @@
 use std::mem;
 use std::time::{Duration, Instant};
 
-use conformance::{Bench, Case, Failure, Outcome, Require, ensure, passed};
+use conformance::{Bench, Case, Failure, Outcome, Require, Symptom, ensure, passed};
 use harness::Server;
 
-use super::HELLO;
+use super::{HELLO, must_be_let_go, was_let_stay};
 
 pub(super) const CASES: &[Case] = &[
     Case::any(
@@ -57,7 +57,9 @@ fn who_says_nothing_makes_room(bench: &Bench<'_>) -> Outcome {
     let mut s = patient.connect("s")?;
     s.exchange(HELLO, HELLO).precondition("a client is served")?;
     // The server waits for s to speak: from here on it would be the first to go.
-    patient.stuck().precondition("the server waits for a client that says nothing")?;
+    let at_rest = patient.stuck().looks_like(Symptom::Spin(0));
+    at_rest.require("the server sleeps while its client says nothing")?;
+    let came = Instant::now();
     let mut a = server.connect("a")?;
     let mut b = server.connect("b")?;
     b.send(HELLO)?;
@@ -67,6 +69,7 @@ fn who_says_nothing_makes_room(bench: &Bench<'_>) -> Outcome {
     let _ = server.wait_until("to let a go", is_connected, |connected| !connected);
     b.expect(HELLO).require(requirement)?;
     a.expect_eof().require("a client that is disconnected sees the end of its stream")?;
+    was_let_stay(&a, came, SILENCE)?;
 
     let begin = Instant::now();
     let mut said_before = begin;
@@ -85,8 +88,8 @@ fn who_says_nothing_makes_room(bench: &Bench<'_>) -> Outcome {
     }
     let mut c = server.connect("c")?;
     c.send(HELLO)?;
-    let is_connected = || server.is_connected(&b).map_err(std::io::Error::other);
-    let _ = server.wait_until("to let b go", is_connected, |connected| !connected);
+    server.wait_until_read(&b)?;
+    must_be_let_go(&server, &b, Instant::now(), SILENCE)?;
     c.expect(HELLO).require(requirement)?;
     s.exchange(HELLO, HELLO).require("without SILENCE a client may say nothing for ever")?;
     passed()

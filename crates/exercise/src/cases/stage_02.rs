@@ -57,7 +57,8 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 /// A and B are served, and stay. C is told that there is no room. D, too, and it does not go. Others
-/// go before they are told. When A leaves, there is room for somebody else nevertheless.
+/// go before they are told. When A leaves, there is room for somebody else nevertheless, and again
+/// when that one is cut off by a reset.
 fn a_client_above_the_limit_is_refused(bench: &Bench<'_>) -> Outcome {
     let server = Server::start(bench.command(0).env("MAX_CLIENTS", "2"))?;
     let [mut a, mut b] = [server.connect("a")?, server.connect("b")?];
@@ -71,12 +72,14 @@ fn a_client_above_the_limit_is_refused(bench: &Bench<'_>) -> Outcome {
         server.connect("somebody")?.reset()?;
     }
     server.resume()?;
-    must_be_refused(&server, "e").require("who has gone before it is refused harms nobody")?;
+    must_be_refused(&server, "e").require("who is refused neither ends the server nor keeps it")?;
 
     a.leave();
     let mut served = served_in_the_end(&server).require("who leaves makes room for another")?;
     b.exchange(HELLO, HELLO).require("a client who was served is served to its end")?;
     served.exchange(HELLO, HELLO).require("a client who was served is served to its end")?;
+    served.reset()?;
+    let _served = served_in_the_end(&server).require("who is cut off makes room, too")?;
     d.leave();
     must_be_refused(&server, "f").require("the limit holds after clients have left")?;
     passed()

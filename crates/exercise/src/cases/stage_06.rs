@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use conformance::{Bench, Case, Failure, Outcome, Problem, Require, Symptom, ensure, passed};
 use harness::{Client, Server, play};
 
-use super::HELLO;
 use super::stage_04::{a_name_goes_before_each_line, a_name_may_come_in_pieces};
+use super::{HELLO, must_be_let_go, was_let_stay};
 
 pub(super) const CASES: &[Case] = &[
     Case::broadcast(
@@ -36,6 +36,21 @@ pub(super) const CASES: &[Case] = &[
         "The loop is everyone's. Whoever tries a write again and again until the kernel takes it \
          takes the loop from all others.",
     ),
+    Case::echo(
+        "06-short/02",
+        "the last bytes come as soon as there is room",
+        the_last_bytes_come,
+    )
+    .why(
+        "To wait for the wrong readiness goes well for as long as the client has more to say: one \
+         event tells of both.",
+    ),
+    Case::broadcast(
+        "06-budget/01",
+        "a turn is a few reads, whoever has it",
+        a_turn_is_a_few_reads,
+    )
+    .why("The budget of one client is what all others wait for, in each turn."),
     Case::broadcast("06-names/01", "a name goes before each line", a_name_goes_before_each_line)
         .why("What is known of a client can be a local variable, where its task is a function."),
     Case::broadcast("06-names/02", "a name may come in pieces", a_name_may_come_in_pieces)
@@ -88,6 +103,22 @@ pub(super) const CASES: &[Case] = &[
     Case::echo("06-waker/01", "a server at rest wakes up", a_server_at_rest_wakes_up).why(
         "Who returns `Pending` and leaves no waker sleeps for ever: nobody knows that it waits.",
     ),
+    Case::echo(
+        "06-waker/02",
+        "who has left leaves nothing with the reactor",
+        who_has_left_leaves_nothing,
+    )
+    .why("A waker that is called and kept is never freed: the server grows with each client.")
+    .alone(),
+    Case::echo(
+        "06-waker/03",
+        "who waits to write is woken, too",
+        the_last_bytes_come,
+    )
+    .why(
+        "An event may say readable, writable, or both. A writer whose client has nothing more to say \
+         is told only that it could write.",
+    ),
 ];
 
 /// S says nothing, and its stream ends. A and B talk to each other until a second silent client,
@@ -95,8 +126,10 @@ pub(super) const CASES: &[Case] = &[
 fn who_says_nothing_is_disconnected(bench: &Bench<'_>) -> Outcome {
     const SILENCE: Duration = Duration::from_secs(2);
     let server = Server::start(bench.command(0).env("SILENCE", SILENCE.as_secs().to_string()))?;
+    let came = Instant::now();
     let mut silent = server.connect("s")?;
     silent.read_to_end().require("a client that says nothing is disconnected")?;
+    was_let_stay(&silent, came, SILENCE)?;
 
     let mut said_before = Instant::now();
     let [mut a, mut b] = bench.room(&server, ["a", "b"])?;
@@ -118,6 +151,13 @@ fn who_says_nothing_is_disconnected(bench: &Bench<'_>) -> Outcome {
         silent_is_there = server.is_connected(&silent)?;
     }
     exchange_lines(bench, &mut a, &mut b).require("a client that speaks is not disconnected")?;
+    // A server that looks at everyone once in a SILENCE has just looked. And B speaks once more: who
+    // is due next is A.
+    let since = Instant::now();
+    thread::sleep(SILENCE / 2);
+    // Where we are late, B is gone already.
+    let _ = b.send(&bench.line("b"));
+    must_be_let_go(&server, &a, since, SILENCE)?;
     for client in [&mut a, &mut b] {
         client.read_to_end().require("a client that spoke before, and is silent now, has to go")?;
     }
@@ -195,6 +235,87 @@ fn who_does_not_read_stalls_nobody(bench: &Bench<'_>) -> Outcome {
     at_rest.require("the server sleeps until the kernel takes more, or somebody comes")?;
     let mut b = server.connect("b")?;
     b.exchange(HELLO, HELLO).require("others are served meanwhile")?;
+    passed()
+}
+
+/// A says just so much that the server has read all of it, and cannot send the last part: nothing more
+/// will come from A. Then A reads. Another client shows before how much the kernel takes.
+fn the_last_bytes_come(bench: &Bench<'_>) -> Outcome {
+    // One read takes it.
+    const PIECE: usize = 16 * 1024;
+    // By so much the kernel's queues may differ from one connection to the next.
+    const MARGIN: usize = 256 * 1024;
+    // Several times what a connection's queues take.
+    let bytes = bench.random_bytes(40 << 20);
+    let server = bench.start()?;
+    let mut first = server.connect("first")?;
+    first.exchange(HELLO, HELLO).require("a client is served")?;
+    first.fill(&bytes)?;
+    let mut said = server.queued_for(&first)?.saturating_sub(MARGIN);
+    first.leave();
+
+    let mut a = server.connect("a")?;
+    a.send(&bytes[..said])?;
+    let is_owed = |a: &Client, said| -> Result<bool, Box<Problem>> {
+        if server.queued_for(a)? >= said {
+            return Ok(false);
+        }
+        // Or it is just about to write.
+        server.stuck().precondition("the server comes to rest")?;
+        server.wait_until_read(a).precondition("all that the client has said is read")?;
+        Ok(server.queued_for(a)? < said)
+    };
+    while !is_owed(&a, said)? {
+        let Some(piece) = bytes[said..].chunks(PIECE).next() else {
+            let reason = format!("the kernel takes {said} bytes for a client that does not read");
+            return Err(Box::new(Problem::Inconclusive(reason)));
+        };
+        a.send(piece)?;
+        said += piece.len();
+    }
+    a.expect(&bytes[..said]).require("what a client is owed comes when it has room for it")?;
+    passed()
+}
+
+/// While the server stands still, A and B say a thousand lines each. C hears them in the order in which
+/// they were read.
+fn a_turn_is_a_few_reads(bench: &Bench<'_>) -> Outcome {
+    const LINES: usize = 1024;
+    // Four reads of 16 KiB each; and four more, where B had used up a turn of its own before.
+    const MOST: usize = 128;
+    const ROUNDS: usize = 5;
+    let server = bench.start()?;
+    let [mut a, mut b, mut c] = bench.room(&server, ["a", "b", "c"])?;
+    let lines = [b'a', b'b'].map(|byte| [&[byte; 1023], b"\n".as_slice()].concat());
+    let talks = lines.each_ref().map(|line| line.repeat(LINES));
+    let [from_a, from_b] = &talks;
+    let mut before = Vec::new();
+    for _ in 0..ROUNDS {
+        // It finds both of them when it wakes.
+        server.stuck().precondition("the server comes to rest")?;
+        server.pause()?;
+        for (client, talk) in [(&mut a, from_a), (&mut b, from_b)] {
+            client.send(talk).precondition("the kernel keeps 1 MiB for a stopped server")?;
+        }
+        server.resume()?;
+        let mut heard = Vec::new();
+        let hear = |bytes: &[u8]| {
+            heard.extend_from_slice(bytes);
+            heard.len() >= from_a.len() + from_b.len()
+        };
+        play(&mut [a.part().expect(from_b), b.part().expect(from_a), c.part().receive(hear)])?;
+        let mut heard = heard.chunks(lines[0].len());
+        let first = heard.next();
+        before.push(1 + heard.take_while(|line| Some(*line) == first).count());
+    }
+    ensure(before.iter().all(|lines| *lines <= MOST), || {
+        let requirement = "of two who have much to say, each has its turn after a few reads";
+        let expected =
+            format!("at most {MOST} lines of one to be heard before the other's first: two turns");
+        let actual =
+            format!("so many lines of one were heard first, in {ROUNDS} rounds: {before:?}");
+        Failure::new(requirement, expected, actual).looks_like(Symptom::Starves).at(&server)
+    })?;
     passed()
 }
 
@@ -337,5 +458,35 @@ fn a_server_at_rest_wakes_up(bench: &Bench<'_>) -> Outcome {
         client.exchange(HELLO, HELLO).require("a server that sleeps wakes for what arrives")?;
         is_at_rest(&server)?;
     }
+    passed()
+}
+
+/// Clients come and go, one after the other: some, until the memory that the server needs for one of them
+/// is there, and then many.
+fn who_has_left_leaves_nothing(bench: &Bench<'_>) -> Outcome {
+    const SOME: usize = 2_000;
+    const MANY: usize = 16_000;
+    // A waker and its entry take 80 bytes or so.
+    const MOST: u64 = 512 * 1024;
+    let server = bench.start()?;
+    let come_and_go = |clients: usize| -> Result<u64, Box<Problem>> {
+        for _ in 0..clients {
+            let mut client = server.connect("somebody")?;
+            client.exchange(HELLO, HELLO).require("each client is served")?;
+            // A reset leaves nothing behind in the kernel, either.
+            client.reset()?;
+        }
+        is_at_rest(&server)?;
+        Ok(server.rss_bytes()?)
+    };
+    let before = come_and_go(SOME)?;
+    let grown = come_and_go(MANY)?.saturating_sub(before);
+    ensure(grown < MOST, || {
+        let requirement =
+            "a server that has served many needs no more memory than one that served some";
+        let actual = format!("it grew by {} KiB", grown / 1024);
+        let expected = format!("less than {} KiB more after {MANY} clients", MOST / 1024);
+        Failure::new(requirement, expected, actual).looks_like(Symptom::TooMuch).at(&server)
+    })?;
     passed()
 }

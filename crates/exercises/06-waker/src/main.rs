@@ -79,7 +79,7 @@ async fn echo(runtime: &Runtime, mut stream: TcpStream) -> io::Result<()> {
     // Send each answer at once: it must not wait until the client has acknowledged the last one.
     stream.set_nodelay(true)?;
     let token = runtime.register(&mut stream)?;
-    let mut buffer = [0; 4096];
+    let mut buffer = [0; 16 * 1024];
     for reads in 1_usize.. {
         let received = loop {
             match stream.read(&mut buffer) {
