@@ -149,7 +149,8 @@ impl Metric {
                  kernel are not in it."
             }
             Self::KernelMemoryPerClient => {
-                "kernel: what a connection takes of the kernel's memory, both ends."
+                "kernel: by how much a connection's two ends made the kernel's memory grow; what it \
+                 kept from earlier connections it takes again, and that is not seen."
             }
             Self::MemoryPeak => "peak: the most that the server's heap and stacks held.",
             Self::WakeupsPerSecond => "wake-ups/s: how often a thread of the server woke up.",
