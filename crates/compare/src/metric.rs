@@ -31,7 +31,7 @@ pub enum Metric {
     /// The longest.
     LatencyMax,
     /// Cores that the server's process used. What the kernel does in soft interrupts on its behalf
-    /// is not in it.
+    /// need not be in it.
     ServerCpu,
     /// The share of its time that the server's core was busy, soft interrupts included.
     ServerCoreBusy,
@@ -140,8 +140,8 @@ impl Metric {
             Self::Delivered => "delivered: the share of what was owed that came.",
             Self::ServerCpu => "CPU: cores that the server's process used.",
             Self::ServerCoreBusy => {
-                "core: how busy its core was, with the kernel's soft interrupts, which are in no \
-                 process's time."
+                "core: how busy its core was, with the kernel's soft interrupts, which need \
+                 not be in its process's time."
             }
             Self::ServerCoreTimePerMessage => "each: that core's time for one message received.",
             Self::MemoryPerClient => {
