@@ -61,7 +61,7 @@ fn must_be_let_go(server: &Server, client: &Client, since: Instant, silence: Dur
 }
 
 /// Requires that `client`, who came at `since` or later and has said nothing, was there for `silence`.
-fn was_let_stay(client: &Client, since: Instant, silence: Duration) -> Outcome {
+fn was_let_stay(server: &Server, client: &Client, since: Instant, silence: Duration) -> Outcome {
     let stayed = since.elapsed();
     ensure(stayed >= silence, || {
         let name = client.name();
@@ -69,6 +69,7 @@ fn was_let_stay(client: &Client, since: Instant, silence: Duration) -> Outcome {
         let actual = format!("it ended after {stayed:.1?}");
         Failure::new(requirement, format!("{name}'s stream to last for {silence:?}"), actual)
             .looks_like(Symptom::Closed)
+            .at(server)
     })?;
     passed()
 }

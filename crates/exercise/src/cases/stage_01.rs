@@ -69,7 +69,7 @@ fn who_says_nothing_makes_room(bench: &Bench<'_>) -> Outcome {
     let _ = server.wait_until("to let a go", is_connected, |connected| !connected);
     b.expect(HELLO).require(requirement)?;
     a.expect_eof().require("a client that is disconnected sees the end of its stream")?;
-    was_let_stay(&a, came, SILENCE)?;
+    was_let_stay(&server, &a, came, SILENCE)?;
 
     let begin = Instant::now();
     let mut said_before = begin;
