@@ -44,6 +44,10 @@ fn trials(root: &Path) -> anyhow::Result<Vec<Trial>> {
     }
     let exercises: Vec<_> = exercise::find_all(root)?.into_iter().map(Arc::new).collect();
     let learning = root.join(Progress::FILE).exists();
+    if learning {
+        let file = Progress::FILE;
+        eprintln!("there is a file {file}: what stands in src is a learner's, and is not checked");
+    }
     let parts: &[Part] = if learning { &[Part::Solution] } else { &[Part::Work, Part::Solution] };
     let programs: Vec<_> =
         exercises.iter().flat_map(|it| parts.iter().map(move |&part| (&**it, part))).collect();
