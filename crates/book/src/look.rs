@@ -19,12 +19,12 @@ pub fn look(port: u16) -> io::Result<String> {
             let holds = |socket: &Socket| descriptors.iter().any(|it| it.inode == socket.inode);
             sockets.iter().any(|socket| socket.listening && holds(socket))
         })
-        .ok_or_else(|| match sockets.iter().any(|socket| socket.listening) {
-            true => io::Error::new(
-                io::ErrorKind::PermissionDenied,
-                format!("the server on port {port} is not yours: only its owner and root may look"),
-            ),
-            false => io::Error::other(format!("nobody listens on port {port}")),
+        .ok_or_else(|| {
+            io::Error::other(if sockets.iter().any(|socket| socket.listening) {
+                format!("the server on port {port} is not yours: only its owner and root may look")
+            } else {
+                format!("nobody listens on port {port}")
+            })
         })?;
     let threads = kernel::threads(pid).map_err(|error| match error.kind() {
         io::ErrorKind::PermissionDenied => io::Error::new(error.kind(), NOT_ALLOWED),

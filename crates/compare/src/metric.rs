@@ -149,8 +149,8 @@ impl Metric {
                  kernel are not in it."
             }
             Self::KernelMemoryPerClient => {
-                "kernel: by how much a connection's two ends made the kernel's memory grow; what it \
-                 kept from earlier connections it takes again, and that is not seen."
+                "kernel: by how much a connection's two ends made the kernel's memory grow; what \
+                 it kept from earlier connections it takes again, and that is not seen."
             }
             Self::MemoryPeak => "peak: the most that the server's heap and stacks held.",
             Self::WakeupsPerSecond => "wake-ups/s: how often a thread of the server woke up.",
@@ -202,13 +202,18 @@ impl Metric {
 
     /// A value of it, with its unit.
     pub fn show(self, value: f64) -> String {
+        self.format()(value)
+    }
+
+    /// How its values are written, with their unit.
+    pub(crate) fn format(self) -> fn(f64) -> String {
         match self.unit() {
-            Unit::PerSecond => format::rate(value),
-            Unit::Time => format::time(value),
-            Unit::Bytes => format::bytes(value),
-            Unit::Share if self == Self::Delivered => format::percent(value),
-            Unit::Share => format::share(value),
-            Unit::Count => format::count(value.round() as usize),
+            Unit::PerSecond => format::rate,
+            Unit::Time => format::time,
+            Unit::Bytes => format::bytes,
+            Unit::Share if self == Self::Delivered => format::percent,
+            Unit::Share => format::share,
+            Unit::Count => |value| format::count(value.round() as usize),
         }
     }
 }

@@ -165,7 +165,7 @@ fn over_clients(results: &Results, scenario: &Scenario) -> Vec<Plot> {
                     scale: Scale::Logarithmic,
                     show: |value| format::count(value.round() as usize),
                 },
-                y: Axis { label: metric.label(), scale, show: show(metric) },
+                y: Axis { label: metric.label(), scale, show: metric.format() },
                 series: series(results, points),
             }
         })
@@ -201,7 +201,7 @@ fn over_time(results: &Results, scenario: &Scenario) -> Vec<Plot> {
                 id: format!("{}-{name}-over-time", scenario.id),
                 title: in_words(metric, "time in seconds"),
                 x: Axis { label: "seconds", scale: Scale::Linear, show: |it| format!("{it}") },
-                y: Axis { label, scale, show: show(metric) },
+                y: Axis { label, scale, show: metric.format() },
                 series: series(results, points),
             }
         })
@@ -239,17 +239,6 @@ fn in_words(metric: Metric, over: &str) -> String {
         other => other.label(),
     };
     format!("{what}, over the {over}")
-}
-
-/// How values of a metric are written along an axis.
-fn show(metric: Metric) -> fn(f64) -> String {
-    match metric.unit() {
-        Unit::PerSecond => format::rate,
-        Unit::Time => format::time,
-        Unit::Bytes => format::bytes,
-        Unit::Share => format::share,
-        Unit::Count => |value| format::count(value.round() as usize),
-    }
 }
 
 /// Stage × what matters. What was not measured is a dash.
