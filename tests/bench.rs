@@ -285,6 +285,38 @@ impl<'s> Bench<'s> {
         Ok(clients)
     }
 
+    /// How many lines each says in a [`race`](Self::race).
+    pub const RACE: usize = 1024;
+
+    /// While the server is stopped, A and B say [`RACE`](Self::RACE) lines of a kilobyte each. When
+    /// it goes on, C hears all of them, in the order in which the server took them. Returns how
+    /// many lines of one C hears before the first one of the other.
+    ///
+    /// # Errors
+    /// Somebody does not hear all that the others say.
+    pub fn race(
+        &self,
+        server: &Server,
+        [a, b, c]: &mut [Client; 3],
+    ) -> Result<usize, Box<Problem>> {
+        let lines = [b'a', b'b'].map(|byte| [&[byte; 1023], b"\n".as_slice()].concat());
+        let [from_a, from_b] = lines.each_ref().map(|line| line.repeat(Self::RACE));
+        server.pause()?;
+        for (client, talk) in [(&mut *a, &from_a), (&mut *b, &from_b)] {
+            client.send(talk).precondition("the kernel keeps 1 MiB for a stopped server")?;
+        }
+        server.resume()?;
+        let mut heard = Vec::new();
+        let hear = |bytes: &[u8]| {
+            heard.extend_from_slice(bytes);
+            heard.len() >= from_a.len() + from_b.len()
+        };
+        play(&mut [a.part().expect(&from_b), b.part().expect(&from_a), c.part().receive(hear)])?;
+        let mut heard = heard.chunks(lines[0].len());
+        let first = heard.next();
+        Ok(1 + heard.take_while(|line| Some(*line) == first).count())
+    }
+
     /// Connects one more client to a broadcast in which `present` are already. It is known to be in
     /// when this returns: it spoke, and all of them have heard it.
     ///

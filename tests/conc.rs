@@ -245,32 +245,16 @@ fn clients_cost_no_thread_each(bench: &Bench<'_>) -> Outcome {
 /// lines each. C hears all of them, in the order in which the server took them: the first of one
 /// before the last of the other.
 fn a_line_need_not_wait_for_a_thousand(bench: &Bench<'_>) -> Outcome {
-    const THOUSAND: usize = 1024;
+    const THOUSAND: usize = Bench::RACE;
     // A thread may be held up with somebody's lines in its hand, but not in round after round.
     const ROUNDS: usize = 20;
     const ENOUGH: usize = 3;
     let server = bench.start()?;
-    let [mut a, mut b, mut c] = bench.room(&server, ["a", "b", "c"])?;
-    let lines = [b'a', b'b'].map(|byte| [&[byte; 1023], b"\n".as_slice()].concat());
-    let talks = lines.each_ref().map(|line| line.repeat(THOUSAND));
+    let mut room = bench.room(&server, ["a", "b", "c"])?;
     let mut before = Vec::new();
     let in_time = |before: &[usize]| before.iter().filter(|lines| **lines < THOUSAND).count();
     while before.len() < ROUNDS && in_time(&before) < ENOUGH {
-        server.pause()?;
-        for (client, talk) in [(&mut a, &talks[0]), (&mut b, &talks[1])] {
-            client.send(talk).precondition("the kernel keeps 1 MiB for a stopped server")?;
-        }
-        server.resume()?;
-        let mut heard = Vec::new();
-        let hear = |bytes: &[u8]| {
-            heard.extend_from_slice(bytes);
-            heard.len() >= talks[0].len() + talks[1].len()
-        };
-        let [from_a, from_b] = &talks;
-        play(&mut [a.part().expect(from_b), b.part().expect(from_a), c.part().receive(hear)])?;
-        let mut heard = heard.chunks(lines[0].len());
-        let first = heard.next();
-        before.push(1 + heard.take_while(|line| Some(*line) == first).count());
+        before.push(bench.race(&server, &mut room)?);
     }
     ensure(in_time(&before) >= ENOUGH, || {
         Failure::new(

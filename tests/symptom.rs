@@ -17,8 +17,8 @@ pub enum Symptom {
     WrongLines,
     /// It sleeps, and nothing will wake it.
     Hang,
-    /// It works all the time, and nothing comes of it. Percent of one core; 0 becomes what the scene
-    /// has measured.
+    /// It works all the time, and nothing comes of it. Percent of one core; 0 becomes what the
+    /// scene has measured.
     Spin(u32),
     /// It serves one client, and lets another wait.
     Starves,

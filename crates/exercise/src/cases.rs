@@ -34,9 +34,15 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
 
 const HELLO: &[u8] = b"hello\n";
 
-/// Waits until the server lets go of `client`, who may be silent for `silence`, and has been so since
-/// `since` at the latest. A server that sleeps when that was over long ago looks too seldom: one that
-/// is only late would run, or could.
+/// Requires that the server sleeps until somebody else acts.
+fn must_sleep(server: &Server, requirement: &str) -> Outcome {
+    server.stuck().looks_like(Symptom::Spin(0)).require(requirement)?;
+    passed()
+}
+
+/// Waits until the server lets go of `client`, who may be silent for `silence`, and has been so
+/// since `since` at the latest. A server that sleeps when that was over long ago looks too seldom:
+/// one that is only late would run, or could.
 fn must_be_let_go(server: &Server, client: &Client, since: Instant, silence: Duration) -> Outcome {
     const APART: Duration = Duration::from_millis(20);
     let requirement = "who has said nothing for SILENCE has to go then, and not later";
@@ -60,7 +66,8 @@ fn must_be_let_go(server: &Server, client: &Client, since: Instant, silence: Dur
     passed()
 }
 
-/// Requires that `client`, who came at `since` or later and has said nothing, was there for `silence`.
+/// Requires that `client`, who came at `since` or later and has said nothing, was there for
+/// `silence`.
 fn was_let_stay(server: &Server, client: &Client, since: Instant, silence: Duration) -> Outcome {
     let stayed = since.elapsed();
     ensure(stayed >= silence, || {

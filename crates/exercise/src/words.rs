@@ -52,8 +52,8 @@ fn is_own(judged: &Judged, exercise: &Exercise) -> bool {
     judged.case.id.starts_with(&exercise.name)
 }
 
-/// Whether a case is known to pass before the work is done. A listing with a flaw in it may fail one of
-/// its own.
+/// Whether a case is known to pass before the work is done. A listing with a flaw in it may fail
+/// one of its own.
 fn was_right(judged: &Judged, exercise: &Exercise) -> bool {
     !judged.turns && (!is_own(judged, exercise) || exercise.mark.begins_with == Beginning::Listing)
 }

@@ -1,10 +1,10 @@
 use std::mem;
 use std::time::{Duration, Instant};
 
-use conformance::{Bench, Case, Failure, Outcome, Require, Symptom, ensure, passed};
+use conformance::{Bench, Case, Failure, Outcome, Require, ensure, passed};
 use harness::Server;
 
-use super::{HELLO, must_be_let_go, was_let_stay};
+use super::{HELLO, must_be_let_go, must_sleep, was_let_stay};
 
 pub(super) const CASES: &[Case] = &[
     Case::any(
@@ -57,8 +57,7 @@ fn who_says_nothing_makes_room(bench: &Bench<'_>) -> Outcome {
     let mut s = patient.connect("s")?;
     s.exchange(HELLO, HELLO).precondition("a client is served")?;
     // The server waits for s to speak: from here on it would be the first to go.
-    let at_rest = patient.stuck().looks_like(Symptom::Spin(0));
-    at_rest.require("the server sleeps while its client says nothing")?;
+    must_sleep(&patient, "the server sleeps while its client says nothing")?;
     let came = Instant::now();
     let mut a = server.connect("a")?;
     let mut b = server.connect("b")?;

@@ -1,5 +1,6 @@
-use conformance::{Bench, Case, Outcome, Require, Symptom, passed};
-use harness::Server;
+use conformance::{Bench, Case, Outcome, Require, passed};
+
+use super::must_sleep;
 
 pub(super) const CASES: &[Case] = &[
     Case::any("05-accept/01", "an empty server sleeps", an_empty_server_sleeps)
@@ -14,18 +15,13 @@ pub(super) const CASES: &[Case] = &[
 
 /// Nobody comes, and the server comes to rest; and again after a client was there.
 fn an_empty_server_sleeps(bench: &Bench<'_>) -> Outcome {
+    const REQUIREMENT: &str = "a server without clients sleeps";
     let server = bench.start()?;
-    sleeps(&server)?;
+    must_sleep(&server, REQUIREMENT)?;
     let mut a = server.connect("a")?;
     bench.serve(&server, &mut a)?;
     a.leave();
-    sleeps(&server)
-}
-
-fn sleeps(server: &Server) -> Outcome {
-    let at_rest = server.stuck().looks_like(Symptom::Spin(0));
-    at_rest.require("a server without clients sleeps")?;
-    passed()
+    must_sleep(&server, REQUIREMENT)
 }
 
 /// A is served as soon as two more clients have connected, and again with two more.

@@ -7,7 +7,7 @@ use conformance::{Bench, Case, Failure, Outcome, Problem, Require, Symptom, ensu
 use harness::{Client, Server, patience, play};
 
 use super::stage_04::{a_name_goes_before_each_line, a_name_may_come_in_pieces};
-use super::{HELLO, must_be_let_go, was_let_stay};
+use super::{HELLO, must_be_let_go, must_sleep, was_let_stay};
 
 pub(super) const CASES: &[Case] = &[
     Case::broadcast(
@@ -116,8 +116,8 @@ pub(super) const CASES: &[Case] = &[
         the_last_bytes_come,
     )
     .why(
-        "An event may say readable, writable, or both. A writer whose client has nothing more to say \
-         is told only that it could write.",
+        "An event may say readable, writable, or both. A writer whose client has nothing more to \
+         say is told only that it could write.",
     ),
 ];
 
@@ -159,8 +159,8 @@ fn who_says_nothing_is_disconnected(bench: &Bench<'_>) -> Outcome {
         })?;
     }
     exchange_lines(bench, &mut a, &mut b).require("a client that speaks is not disconnected")?;
-    // A server that looks at everyone once in a SILENCE has just looked. And B speaks once more: who
-    // is due next is A.
+    // A server that looks at everyone once in a SILENCE has just looked. And B speaks once more:
+    // who is due next is A.
     let since = Instant::now();
     thread::sleep(SILENCE / 2);
     // Where we are late, B is gone already.
@@ -236,24 +236,21 @@ fn who_says_nothing_costs_nothing(bench: &Bench<'_>) -> Outcome {
 
 /// Requires that the server sleeps until somebody else acts.
 fn is_at_rest(server: &Server) -> Outcome {
-    let at_rest = server.stuck().looks_like(Symptom::Spin(0));
-    at_rest.require("the server sleeps while nobody wants anything")?;
-    passed()
+    must_sleep(server, "the server sleeps while nobody wants anything")
 }
 
 /// A client does not read what comes back, until the kernel takes no more. Then B comes.
 fn who_does_not_read_stalls_nobody(bench: &Bench<'_>) -> Outcome {
     let server = bench.start()?;
     let _clients = bench.slow_reader(&server)?;
-    let at_rest = server.stuck().looks_like(Symptom::Spin(0));
-    at_rest.require("the server sleeps until the kernel takes more, or somebody comes")?;
+    must_sleep(&server, "the server sleeps until the kernel takes more, or somebody comes")?;
     let mut b = server.connect("b")?;
     b.exchange(HELLO, HELLO).require("others are served meanwhile")?;
     passed()
 }
 
-/// A says just so much that the server has read all of it, and cannot send the last part: nothing more
-/// will come from A. Then A reads. Another client shows before how much the kernel takes.
+/// A says just so much that the server has read all of it, and cannot send the last part: nothing
+/// more will come from A. Then A reads. Another client shows before how much the kernel takes.
 fn the_last_bytes_come(bench: &Bench<'_>) -> Outcome {
     // By so much the kernel's queues may differ from one connection to the next.
     const MARGIN: usize = 256 * 1024;
@@ -308,36 +305,18 @@ fn say_what_is_read_and_not_sent(
     Ok(None)
 }
 
-/// While the server stands still, A and B say a thousand lines each. C hears them in the order in which
-/// they were read.
+/// A and B say a thousand lines each at once. C hears them in the order in which they were read.
 fn a_turn_is_a_few_reads(bench: &Bench<'_>) -> Outcome {
-    const LINES: usize = 1024;
     // Four reads of 16 KiB each; and four more, where B had used up a turn of its own before.
     const MOST: usize = 128;
     const ROUNDS: usize = 5;
     let server = bench.start()?;
-    let [mut a, mut b, mut c] = bench.room(&server, ["a", "b", "c"])?;
-    let lines = [b'a', b'b'].map(|byte| [&[byte; 1023], b"\n".as_slice()].concat());
-    let talks = lines.each_ref().map(|line| line.repeat(LINES));
-    let [from_a, from_b] = &talks;
+    let mut room = bench.room(&server, ["a", "b", "c"])?;
     let mut before = Vec::new();
     for _ in 0..ROUNDS {
         // It finds both of them when it wakes.
         server.stuck().precondition("the server comes to rest")?;
-        server.pause()?;
-        for (client, talk) in [(&mut a, from_a), (&mut b, from_b)] {
-            client.send(talk).precondition("the kernel keeps 1 MiB for a stopped server")?;
-        }
-        server.resume()?;
-        let mut heard = Vec::new();
-        let hear = |bytes: &[u8]| {
-            heard.extend_from_slice(bytes);
-            heard.len() >= from_a.len() + from_b.len()
-        };
-        play(&mut [a.part().expect(from_b), b.part().expect(from_a), c.part().receive(hear)])?;
-        let mut heard = heard.chunks(lines[0].len());
-        let first = heard.next();
-        before.push(1 + heard.take_while(|line| Some(*line) == first).count());
+        before.push(bench.race(&server, &mut room)?);
     }
     ensure(before.iter().all(|lines| *lines <= MOST), || {
         let requirement = "of two who have much to say, each has its turn after a few reads";
@@ -492,8 +471,8 @@ fn a_server_at_rest_wakes_up(bench: &Bench<'_>) -> Outcome {
     passed()
 }
 
-/// Clients come and go, one after the other: some, until the memory that the server needs for one of them
-/// is there, and then many.
+/// Clients come and go, one after the other: some, until the memory that the server needs for one
+/// of them is there, and then many.
 fn who_has_left_leaves_nothing(bench: &Bench<'_>) -> Outcome {
     const SOME: usize = 2_000;
     const MANY: usize = 16_000;

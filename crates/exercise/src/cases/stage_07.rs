@@ -1,7 +1,7 @@
-use conformance::{Bench, Case, Failure, Outcome, Problem, Require, Symptom, ensure, passed};
+use conformance::{Bench, Case, Failure, Outcome, Problem, Require, ensure, passed};
 use harness::{Client, Server, play};
 
-use super::HELLO;
+use super::{HELLO, must_sleep};
 
 pub(super) const CASES: &[Case] = &[
     Case::broadcast(
@@ -52,7 +52,7 @@ fn a_slow_reader_that_is_gone_is_not_waited_for(bench: &Bench<'_>) -> Outcome {
     let requirement = "once the slow reader is gone, all goes on";
     a.send(&talk[taken..]).require(requirement)?;
     server.wait_until_read(&a).require(requirement)?;
-    server.stuck().looks_like(Symptom::Spin(0)).require("once all is said, the server sleeps")?;
+    must_sleep(&server, "once all is said, the server sleeps")?;
     bench.still_serves(&server)?;
     passed()
 }
