@@ -158,8 +158,8 @@ impl Server {
         let Member { head, cursor } = member;
         let mut decoder = LineDecoder::new(self.args.max_line);
         let mut reads = 0;
-        // The kernel takes no more for now.
-        let mut blocked = false;
+        // The kernel takes no more for now; or nobody reads there any more.
+        let (mut blocked, mut gone) = (false, false);
         // Where what the client is owed ends, once that is known.
         let mut end = Position::MAX;
         while cursor.position() < end {
@@ -188,18 +188,18 @@ impl Server {
                 _ = head.changed() => !blocked,
                 () = self.stop.cancelled(), if stays => {
                     end = self.room.log().end();
-                    false
+                    !blocked
                 }
             };
             if may_write {
-                blocked = match self.room.write_owed(stream, cursor) {
-                    // Nobody reads there any more. What the client has said before is still to be
-                    // read, and then the end.
-                    Err(_) if stays => true,
-                    written => !written?,
+                (blocked, gone) = match self.room.write_owed(stream, cursor) {
+                    // What the client has said before is still to be read, and then the end. To wait
+                    // for room would be to try again at once, and for ever.
+                    Err(_) if end == Position::MAX => (false, true),
+                    written => (!written?, false),
                 };
             }
-            if blocked && self.room.log().lag(cursor) > self.args.max_backlog {
+            if (blocked || gone) && self.room.log().lag(cursor) > self.args.max_backlog {
                 // It does not read, so that `close` must not wait for it.
                 SockRef::from(stream).shutdown(Shutdown::Both)?;
                 let reason = format!("more than {} bytes behind", self.args.max_backlog);

@@ -159,15 +159,13 @@ impl Server {
         let mut laggards = self.room.laggards();
         // It is one of them.
         let mut lagging = None;
-        // Nobody reads there any more.
-        let mut gone = false;
         // Send each line at once: it must not wait until the client has acknowledged the last one.
         stream.set_nodelay(true)?;
         let Member { head, cursor } = member;
         let mut decoder = LineDecoder::new(self.args.max_line);
         let mut reads = 0;
-        // The kernel takes no more for now.
-        let mut blocked = false;
+        // The kernel takes no more for now; or nobody reads there any more.
+        let (mut blocked, mut gone) = (false, false);
         // Where what the client is owed ends, once that is known.
         let mut end = Position::MAX;
         while cursor.position() < end {
@@ -199,22 +197,19 @@ impl Server {
                 _ = head.changed() => !blocked,
                 () = self.stop.cancelled(), if stays => {
                     end = self.room.log().end();
-                    false
+                    !blocked
                 }
                 _ = laggards.changed() => false,
             };
             if may_write {
-                blocked = match self.room.write_owed(stream, cursor) {
-                    // Nobody reads there any more. What the client has said before is still to be
-                    // read, and then the end.
-                    Err(_) if stays => {
-                        gone = true;
-                        true
-                    }
-                    written => !written?,
+                (blocked, gone) = match self.room.write_owed(stream, cursor) {
+                    // What the client has said before is still to be read, and then the end. To wait
+                    // for room would be to try again at once, and for ever.
+                    Err(_) if end == Position::MAX => (false, true),
+                    written => (!written?, false),
                 };
             }
-            if blocked && !gone && self.room.log().lag(cursor) > self.args.max_backlog {
+            if blocked && self.room.log().lag(cursor) > self.args.max_backlog {
                 lagging.get_or_insert_with(|| self.room.lagging());
             } else {
                 lagging = None;
