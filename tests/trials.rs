@@ -81,8 +81,8 @@ fn run(program: &Path, package: &str, example: Option<&str>) -> ExitCode {
                 }
                 let _alone = case.alone.then(|| company.write());
                 let _in_company = (!case.alone).then(|| company.read());
-                let mut rounds =
-                    (0..repeat).map(|round| run_once(case, &subject, mode, seed + round));
+                let mut rounds = (0..repeat)
+                    .map(|round| run_once(case, &subject, mode, seed.wrapping_add(round)));
                 rounds.try_fold(Completion::Completed, |_, completion| completion)
             };
             Trial::ignorable_test(format!("{} {}", case.id, case.title), run)
@@ -156,7 +156,12 @@ impl Options {
                 number.ok_or(format!("{name} takes a number, not {}", value.display()))
             };
             match name {
-                "--repeat" => options.repeat = number()?,
+                "--repeat" => {
+                    options.repeat = number()?;
+                    if options.repeat == 0 {
+                        return Err("--repeat 0 would check nothing".to_owned());
+                    }
+                }
                 "--seed" => options.seed = number()?,
                 "--only-mode" => {
                     let modes = [Mode::Echo, Mode::Broadcast];
@@ -188,6 +193,7 @@ mod tests {
     #[test]
     fn a_value_that_is_no_number_is_refused() {
         assert!(take("runner --repeat many").is_err());
+        assert!(take("runner --repeat 0").is_err());
         assert!(take("runner --seed").is_err());
     }
 }
