@@ -55,10 +55,7 @@ impl Bench<'_> {
             timeline: Vec::new(),
             marks: Vec::new(),
         };
-        let mut command = candidate
-            .command(load.mode)
-            .context("there is no free port")?
-            .context("it has no such mode")?;
+        let mut command = candidate.command(load.mode).context("it has no such mode")?;
         let place = self.cores.place(candidate.cores, load.trouble == Some(Trouble::SameCore));
         let started = self
             .cores

@@ -1,11 +1,12 @@
 //! A whole run: who is measured, in which order, and when it is enough.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use anyhow::bail;
 use crossbeam_channel::{Receiver, unbounded};
 use indicatif::{ProgressBar, ProgressStyle};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -46,7 +47,8 @@ pub struct Plan {
 ///
 /// # Errors
 ///
-/// Nothing could be measured: the build failed, or the kernel does not say what is needed.
+/// Nothing could be measured: the build failed, two servers have the same name, or the kernel does not
+/// say what is needed.
 pub fn run(plan: &Plan, interrupts: &Receiver<i32>) -> anyhow::Result<Results> {
     let mut packages: Vec<_> = plan.stages.iter().map(|number| format!("stage-{number}")).collect();
     // Who measures only servers of his own has none of ours built, and no ceiling.
@@ -70,6 +72,10 @@ pub fn run(plan: &Plan, interrupts: &Receiver<i32>) -> anyhow::Result<Results> {
         candidates.extend(peers::peers(&plan.root, &binaries, &mut notes)?);
     }
     candidates.extend(plan.own.iter().map(Candidate::own));
+    let mut names = BTreeSet::new();
+    if let Some(twice) = candidates.iter().find(|it| !names.insert(&it.subject.id)) {
+        bail!("two servers are called {}: their figures would be mixed", twice.subject.id);
+    }
     let open_files = machine::raise_open_file_limit()?;
     let bench = Bench { cores, seed: fastrand::u64(..), interrupts };
     let mut results = Results {

@@ -1,7 +1,5 @@
 //! Who is measured: the stages, and others beside them.
 
-use std::io;
-use std::net::{Ipv4Addr, TcpListener};
 use std::process::Command;
 use std::str::FromStr;
 
@@ -149,27 +147,20 @@ impl Candidate {
 
     /// The command that starts it for this mode, if it can do that. One that has to be told its
     /// port finds it in the variable `PORT`, too.
-    ///
-    /// # Errors
-    ///
-    /// There is no free port.
-    pub(crate) fn command(&self, mode: Mode) -> io::Result<Option<Command>> {
-        Ok(match self.start(mode) {
-            None => None,
-            Some(Start::Words(words)) => words.split_first().map(|(program, arguments)| {
+    pub(crate) fn command(&self, mode: Mode) -> Option<Command> {
+        match self.start(mode)? {
+            Start::Words(words) => words.split_first().map(|(program, arguments)| {
                 let mut command = Command::new(program);
                 command.args(arguments);
                 command
             }),
-            Some(Start::Line(line)) => {
-                // Free now; nobody else on this machine should take it in the next moment.
-                let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-                let port = free.to_string();
+            Start::Line(line) => {
+                let port = harness::free_port().to_string();
                 let mut command = Command::new("sh");
                 command.arg("-c").arg(line.replace("{port}", &port)).env("PORT", port);
                 Some(command)
             }
-        })
+        }
     }
 
     fn start(&self, mode: Mode) -> Option<&Start> {
