@@ -320,7 +320,7 @@ fn must_start(server: &Server) -> anyhow::Result<()> {
             let stderr = error.scene().stderr;
             let last = &stderr[stderr.len().saturating_sub(8)..];
             let last: String =
-                last.iter().map(|it| format!("\n  {}", check::harmless(it))).collect();
+                last.iter().map(|it| format!("\n  {}", harness::harmless(it))).collect();
             let last = if last.is_empty() { last } else { format!("\nIts last words:{last}") };
             let is_in_quotes = matches!(&server.subject.target, Target::Command(words)
                 if matches!(words.as_slice(), [word] if word.contains(' ')));

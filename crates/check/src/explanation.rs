@@ -1,4 +1,5 @@
 use conformance::Verdict;
+use harness::harmless;
 
 use crate::Row;
 
@@ -60,15 +61,6 @@ impl Explanation {
         parts.push(("to run it again", run_again(row)));
         Some(Self { summary, parts })
     }
-}
-
-/// A line that a server has printed, with nothing in it that a terminal would obey.
-pub fn harmless(line: &str) -> String {
-    let escape = |character: char| match character.is_control() {
-        true => character.escape_default().to_string(),
-        false => character.to_string(),
-    };
-    line.chars().map(escape).collect()
 }
 
 /// How many lines of the server's log are shown.

@@ -17,7 +17,7 @@ mod run;
 mod stages;
 pub mod text;
 
-pub use explanation::{Explanation, harmless};
+pub use explanation::Explanation;
 pub use report::{Count, Kind, Report, Row, ServerReport};
 pub use run::{Plan, Server, run};
 pub use stages::{Stage, build};

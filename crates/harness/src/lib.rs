@@ -37,7 +37,7 @@ pub use difference::Difference;
 pub use port::free_port;
 pub use server::{Output, Server, StartError, kill_servers, kill_servers_on_interrupt, limited};
 pub use stuck::{Sleeper, Stuck, Unread};
-pub use trouble::{Cause, Result, Scene, Trouble};
+pub use trouble::{Cause, Result, Scene, Trouble, harmless};
 pub use wait::patience;
 pub use wire::{Event, Kind, Log, Observed, observe};
 

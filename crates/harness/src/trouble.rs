@@ -1,7 +1,10 @@
 use std::fmt;
 use std::io;
+use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Instant;
+
+use rustix::process::Signal;
 
 use crate::client::End;
 use crate::difference::Difference;
@@ -58,9 +61,14 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// Whether the server has ended with an error of its own.
+    /// Whether the server has ended with an error of its own: by its exit status, or by a signal that
+    /// nobody has sent it.
     pub fn is_crash(&self) -> bool {
-        self.exit.and_then(|exit| exit.code()).is_some_and(|code| code != 0)
+        let sent = [Signal::INT, Signal::TERM, Signal::KILL].map(Signal::as_raw);
+        self.exit.is_some_and(|exit| match exit.signal() {
+            Some(signal) => !sent.contains(&signal),
+            None => !exit.success(),
+        })
     }
 }
 
@@ -106,6 +114,12 @@ impl fmt::Display for Cause {
     }
 }
 
+/// A line that a server has printed, with nothing in it that a terminal would obey.
+pub fn harmless(line: &str) -> String {
+    let escape = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
+    line.chars().map(escape).collect()
+}
+
 impl fmt::Display for Scene {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(exit) = self.exit {
@@ -118,5 +132,27 @@ impl fmt::Display for Scene {
             writeln!(f, "last lines on stderr:")?;
         }
         self.stderr.iter().try_for_each(|line| writeln!(f, "  {}", line.escape_debug()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_dies_of_itself_has_crashed_and_who_was_killed_has_not() {
+        let ended = |exit| Scene { exit: Some(ExitStatus::from_raw(exit)), ..Scene::default() };
+        let by = |signal: Signal| ended(signal.as_raw());
+        assert!(ended(1 << 8).is_crash() && by(Signal::SEGV).is_crash());
+        assert!(by(Signal::PIPE).is_crash() && by(Signal::ABORT).is_crash());
+        assert!(
+            !ended(0).is_crash() && !by(Signal::TERM).is_crash() && !by(Signal::KILL).is_crash()
+        );
+        assert!(!Scene::default().is_crash());
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_escaped() {
+        assert_eq!(harmless("'\u{1b}[2J'"), "'\\u{1b}[2J'");
     }
 }
