@@ -40,7 +40,7 @@ mod verdict;
 pub use bench::Bench;
 pub use examine::{Examined, examine, examine_within};
 pub use finding::{Failure, Finding, Outcome, Problem, Require, ensure, passed};
-pub use subject::{Mode, Profile, ProfileError, Subject, Target};
+pub use subject::{Mode, Profile, ProfileError, Subject, Target, covers};
 pub use symptom::Symptom;
 pub use trials::{run_as_tests, run_example_as_tests};
 pub use verdict::{Verdict, judge};

@@ -201,20 +201,22 @@ impl Profile {
     /// An entry about a case that is not in the catalogue, if there is one.
     pub fn unknown_case(&self) -> Option<&str> {
         let ids = self.designed.keys().chain(&self.info).chain(self.not_applicable.keys());
-        let is_known = |key: &str| {
-            let family = key.ends_with('/');
-            catalogue().any(|case| case.id == key || family && case.id.starts_with(key))
-        };
+        let is_known = |key: &str| catalogue().any(|case| covers(key, case.id));
         ids.map(String::as_str).find(|key| !is_known(key))
     }
 
     /// The signature with which the case `id` is to fail, if it is.
     pub fn designed(&self, id: &str) -> Option<&str> {
-        let family =
-            || self.designed.iter().find(|(key, _)| key.ends_with('/') && id.starts_with(*key));
+        let family = || self.designed.iter().find(|(key, _)| covers(key, id));
         let found = self.designed.get_key_value(id).or_else(family);
         found.map(|(_, signature)| signature.as_str())
     }
+}
+
+/// Whether a manifest's `key` speaks of the case `id`: it is the id, or the beginning of several that
+/// ends in `/`.
+pub fn covers(key: &str, id: &str) -> bool {
+    key == id || key.ends_with('/') && id.starts_with(key)
 }
 
 impl fmt::Display for Mode {

@@ -61,10 +61,8 @@ pub fn names_what_is_not_there(root: &Path, command: &str) -> Option<String> {
     let is_package = |name: &str| root.join("crates").join(name).join("Cargo.toml").exists();
     let is_exercise =
         |name: &str| root.join("crates/exercises").join(name).join("Cargo.toml").exists();
-    let is_case = |key: &str| {
-        let is_it = |id: &str| id == key || key.ends_with('/') && id.starts_with(key);
-        conformance::catalogue().any(|case| is_it(case.id))
-    };
+    let is_case =
+        |key: &str| conformance::catalogue().any(|case| conformance::covers(key, case.id));
     let missing = |there: bool, what: &str| (!there).then(|| format!("there is no {what}"));
     match command.split_whitespace().collect::<Vec<_>>().as_slice() {
         ["cargo", "test", "-p", package, "--test", "conformance", "--", case] => {

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use conformance::{Case, Mode, Profile, catalogue};
+use conformance::{Case, Mode, Profile, catalogue, covers};
 use serde::Deserialize;
 use similar::TextDiff;
 
@@ -265,11 +265,6 @@ fn read_listing(path: &Path) -> anyhow::Result<String> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
         Err(error) => Err(error).with_context(|| format!("cannot read {path:?}")),
     }
-}
-
-/// Whether a manifest's `key` speaks of the case `id`.
-pub(crate) fn covers(key: &str, id: &str) -> bool {
-    key == id || key.ends_with('/') && id.starts_with(key)
 }
 
 impl fmt::Display for Unknown {

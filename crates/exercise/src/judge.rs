@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use conformance::{Case, Examined, Failure, Profile, Subject, Symptom, Verdict, examine_within};
+use conformance::{
+    Case, Examined, Failure, Profile, Subject, Symptom, Verdict, covers, examine_within,
+};
 
 use crate::Exercise;
-use crate::find::covers;
 
 /// Runs the cases that say whether an exercise is solved.
 #[derive(Clone, Debug)]
