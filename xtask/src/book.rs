@@ -41,8 +41,8 @@ enum Action {
     Generate,
     /// Measure anew what the book tells of, for `generate`: a few minutes
     ///
-    /// The other figures of the book are those of book/measured/compare.json, which
-    /// `cargo xtask compare --format json` prints.
+    /// The other figures of the book are from runs of `cargo xtask compare`: CONTRIBUTING.md names
+    /// them.
     Measure {
         /// What to measure
         #[arg(value_enum, default_values_t = [Measured::Policies, Measured::Growth])]

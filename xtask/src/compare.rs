@@ -1,3 +1,5 @@
+//! `cargo xtask compare`: the stages and others side by side, measured.
+
 use std::io::{IsTerminal, Write, stderr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -1,8 +1,8 @@
 //! The figures in the book: each comes from a kept run, none is typed by hand.
 //!
-//! `book/measured/compare.json` is what `cargo xtask compare --format json` wrote, and the other
-//! files there are what `cargo xtask book measure` did. To have newer figures in the book, measure
-//! again, and `cargo xtask book generate`.
+//! `compare.json`, `peers.json`, `headline.json` and `measuring.json` in `book/measured` are what
+//! `cargo xtask compare` wrote, `growth.json` and `policies.json` what `cargo xtask book measure`
+//! did. To have newer figures in the book, measure again, and `cargo xtask book generate`.
 
 use std::path::Path;
 

@@ -44,7 +44,7 @@ pub enum Metric {
     /// What the generator could receive a second if its core were busy all the time.
     GeneratorCeiling,
     /// Cores' worth of time that other programs took from the two. Sampled: a single value may be
-    /// off by a tenth, and negative.
+    /// off by a tenth.
     ForeignCpu,
     /// Bytes that a client adds to the heap and stacks of the server.
     MemoryPerClient,

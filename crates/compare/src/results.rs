@@ -262,7 +262,7 @@ pub enum Pace {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Trouble {
-    /// One client stops reading when the window begins.
+    /// One client stops reading, a second after the window has begun.
     SlowReader,
     /// One client sends as much as it can, always.
     Flooder,
