@@ -245,7 +245,8 @@ fn time(nanos: f64) -> String {
 
 fn bytes(bytes: f64) -> String {
     match bytes {
-        _ if bytes < 1e4 => format!("{bytes:.0} bytes"),
+        _ if bytes < 1e3 => format!("{bytes:.0} bytes"),
+        _ if bytes < 1e4 => format!("{:.1} kB", bytes / 1e3),
         _ if bytes < 1e6 => format!("{:.0} kB", bytes / 1e3),
         _ => format!("{:.1} MB", bytes / 1e6),
     }
@@ -261,7 +262,8 @@ mod tests {
         assert_eq!(counts, ["7", "44 thousand", "1.8 million", "44 million"]);
         let times = [22_400.0, 1_834_000.0, 84_000_000.0, 1.8e9].map(time);
         assert_eq!(times, ["22 µs", "1.8 ms", "84 ms", "1.8 s"]);
-        assert_eq!([554.0, 13_900.0].map(bytes), ["554 bytes", "14 kB"]);
+        let sizes = [554.0, 1_769.0, 13_900.0].map(bytes);
+        assert_eq!(sizes, ["554 bytes", "1.8 kB", "14 kB"]);
     }
 
     #[test]
