@@ -32,7 +32,7 @@ fn a_line_over_the_limit_comes_behind_a_good_one(bench: &Bench<'_>) -> Outcome {
     passed()
 }
 
-/// B says its name and a line, and A hears the line. Then A does, and B hears it.
+/// B says its name and a line, and A hears the line. Then A does, and B hears it. C's name is empty.
 pub(super) fn a_name_goes_before_each_line(bench: &Bench<'_>) -> Outcome {
     let server = Server::start(bench.command(0).env("NAMES", "1"))?;
     // Who is accepted first is in, when the other one is heard.
@@ -48,6 +48,12 @@ pub(super) fn a_name_goes_before_each_line(bench: &Bench<'_>) -> Outcome {
     }
     b.send(b"bob\n")?;
     a.expect(b"bob: bob\n").require("only the first line is a name")?;
+    b.send(b"one\ntwo\n")?;
+    let requirement = "the name goes before each of two lines that come at once";
+    a.expect(b"bob: one\nbob: two\n").require(requirement)?;
+    let mut c = server.connect("c")?;
+    c.send(b"\nhello\n")?;
+    a.expect(b": hello\n").require("an empty line is a name, too")?;
     passed()
 }
 
