@@ -58,7 +58,7 @@ pub(super) fn a_name_goes_before_each_line(bench: &Bench<'_>) -> Outcome {
 }
 
 /// C says half its name, and then the rest with one line, and half a line more. Then it leaves: D
-/// hears two lines.
+/// hears two lines. Then E says half a name, and leaves.
 pub(super) fn a_name_may_come_in_pieces(bench: &Bench<'_>) -> Outcome {
     let server = Server::start(bench.command(0).env("NAMES", "1"))?;
     let [mut d, mut c] = [server.connect("d")?, server.connect("c")?];
@@ -68,5 +68,10 @@ pub(super) fn a_name_may_come_in_pieces(bench: &Bench<'_>) -> Outcome {
     d.expect(b"car\xf3l: hello\n").require("a name in two pieces is one name")?;
     play(&mut [c.part().then_half_close()])?;
     d.expect(b"car\xf3l: bye\n").require("the name goes before the last line, too")?;
+    let mut e = server.connect("e")?;
+    play(&mut [e.part().send(b"eve").then_half_close()])?;
+    e.expect_eof().require("who has left is told the end in return")?;
+    server.connect("f")?.send(b"fay\nhello\n")?;
+    d.expect(b"fay: hello\n").require("nobody hears a name, though nothing comes after it")?;
     passed()
 }
