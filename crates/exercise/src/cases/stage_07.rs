@@ -1,5 +1,5 @@
 use conformance::{Bench, Case, Failure, Outcome, Problem, Require, ensure, passed};
-use harness::{Client, Server, play};
+use harness::{Server, play};
 
 use super::{HELLO, must_sleep};
 
@@ -25,16 +25,11 @@ const LENGTH: usize = 32 << 20;
 /// S does not read. A talks on until the server takes no more. Then S reads: A's talk goes on, and
 /// S hears all of it.
 fn senders_wait_for_a_slow_reader(bench: &Bench<'_>) -> Outcome {
-    let (server, mut s, mut a) = start_with_two(bench)?;
+    let server = start(bench)?;
+    let [mut s, mut a] = bench.room(&server, ["s", "a"])?;
     let talk = talk(bench);
     let taken = a.fill(&talk)?;
-    ensure(taken < LENGTH, || {
-        let requirement = "a sender waits while somebody is more than --max-backlog behind";
-        let expected = "the server stops reading from a, while s does not read";
-        Failure::new(requirement, expected, format!("it has read all {LENGTH} bytes"))
-            .signature("the sender is not paused")
-            .at(&server)
-    })?;
+    must_be_paused(&server, taken)?;
     play(&mut [a.part().send(&talk[taken..]), s.part().expect(&talk)])
         .require("once the slow reader reads, all goes on, and nothing was lost")?;
     s.send(HELLO)?;
@@ -43,13 +38,18 @@ fn senders_wait_for_a_slow_reader(bench: &Bench<'_>) -> Outcome {
     passed()
 }
 
-/// S does not read. A talks on until the server takes no more. Then S is gone: A's talk goes on.
+/// S and T do not read. A talks on until the server takes no more. Then T is gone, and A still has
+/// to wait. Then S is gone, too: A's talk goes on.
 fn a_slow_reader_that_is_gone_is_not_waited_for(bench: &Bench<'_>) -> Outcome {
-    let (server, s, mut a) = start_with_two(bench)?;
+    let server = start(bench)?;
+    let [s, t, mut a] = bench.room(&server, ["s", "t", "a"])?;
     let talk = talk(bench);
-    let taken = a.fill(&talk)?;
+    let mut taken = a.fill(&talk)?;
+    t.reset()?;
+    taken += a.fill(&talk[taken..])?;
+    must_be_paused(&server, taken)?;
     s.reset()?;
-    let requirement = "once the slow reader is gone, all goes on";
+    let requirement = "once nobody is behind any more, all goes on";
     a.send(&talk[taken..]).require(requirement)?;
     server.wait_until_read(&a).require(requirement)?;
     must_sleep(&server, "once all is said, the server sleeps")?;
@@ -57,11 +57,21 @@ fn a_slow_reader_that_is_gone_is_not_waited_for(bench: &Bench<'_>) -> Outcome {
     passed()
 }
 
-/// S and A, and a server that pauses all while somebody is a megabyte behind.
-fn start_with_two(bench: &Bench<'_>) -> Result<(Server, Client, Client), Box<Problem>> {
-    let server = bench.start_with(&["--max-backlog", "1048576"])?;
-    let [s, a] = bench.room(&server, ["s", "a"])?;
-    Ok((server, s, a))
+/// A server that pauses all while somebody is a megabyte behind.
+fn start(bench: &Bench<'_>) -> Result<Server, Box<Problem>> {
+    bench.start_with(&["--max-backlog", "1048576"])
+}
+
+/// Requires that so much of A's talk is not all of it.
+fn must_be_paused(server: &Server, taken: usize) -> Outcome {
+    ensure(taken < LENGTH, || {
+        let requirement = "a sender waits while somebody is more than --max-backlog behind";
+        let expected = "the server stops reading from a, while s does not read";
+        Failure::new(requirement, expected, format!("it has read all {LENGTH} bytes"))
+            .signature("the sender is not paused")
+            .at(server)
+    })?;
+    passed()
 }
 
 /// More lines than the kernel keeps.
