@@ -1,4 +1,4 @@
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,21 +9,11 @@ use crate::Exercise;
 
 /// Puts the skeleton back in place of what stands in `src`. That is kept: returns where.
 ///
-/// The skeleton comes from git: from the last commit that changed what only the project changes,
-/// the solution and the manifest. So it is the right one after an update, and also where the
-/// learner's own work was committed.
-///
 /// # Errors
-/// Git does not know; then nothing was changed.
+/// Git does not know the skeleton; then nothing was changed.
 pub fn reset(root: &Path, exercise: &Exercise) -> anyhow::Result<PathBuf> {
     let source = exercise.directory.join("src");
-    let solution = exercise.solution_folder();
-    let manifest = exercise.directory.join("Cargo.toml");
-    let log = ["log", "-1", "--format=%H", "--"].map(OsStr::new);
-    let commit = git(root, &[&log[..], &[solution.as_ref(), manifest.as_ref()]].concat())?;
-    let commit = commit.trim();
-    ensure!(!commit.is_empty(), "git does not know {}", exercise.directory.display());
-
+    let commit = skeleton(root, &exercise.directory)?;
     let kept = kept_in(root, exercise)?;
     fs::rename(&source, &kept).with_context(|| format!("cannot move {}", source.display()))?;
     let from = format!("--source={commit}");
@@ -36,6 +26,18 @@ pub fn reset(root: &Path, exercise: &Exercise) -> anyhow::Result<PathBuf> {
         };
     }
     Ok(kept)
+}
+
+/// The commit that has the skeleton as it was meant: the last one that changed what learners leave
+/// alone, which is the book, the judge, and what stands beside `src`. So it is the right one after
+/// an update, and also where the learner's own work was committed.
+fn skeleton(root: &Path, directory: &Path) -> anyhow::Result<String> {
+    let mut source = OsString::from(":(exclude)");
+    source.push(directory.join("src"));
+    let log = ["log", "-1", "--format=%H", "--", "book", "crates/exercise"].map(OsStr::new);
+    let commit = git(root, &[&log[..], &[directory.as_ref(), source.as_ref()]].concat())?;
+    ensure!(!commit.is_empty(), "git does not know {}", directory.display());
+    Ok(commit.trim().to_owned())
 }
 
 /// A place that is not taken.
@@ -54,4 +56,41 @@ fn git(root: &Path, arguments: &[&OsStr]) -> anyhow::Result<String> {
         bail!("git knows of no skeleton: {}", words.trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOBODY: [&str; 4] = ["-c", "user.name=nobody", "-c", "user.email=nobody@example.org"];
+
+    fn commit(root: &Path, files: &[(&str, &str)]) -> String {
+        for (path, text) in files {
+            let path = root.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let run = |words: &[&str]| git(root, &words.iter().map(OsStr::new).collect::<Vec<_>>());
+        run(&["add", "--all"]).unwrap();
+        run(&[&NOBODY[..], &["commit", "--quiet", "--no-gpg-sign", "-m", "x"]].concat()).unwrap();
+        run(&["rev-parse", "HEAD"]).unwrap().trim().to_owned()
+    }
+
+    #[test]
+    fn the_skeleton_is_the_projects_newest_and_never_the_learners() {
+        let root = std::env::temp_dir().join(format!("exercise-reset-{}", std::process::id()));
+        fs::create_dir_all(&root).unwrap();
+        git(&root, &["init", "--quiet"].map(OsStr::new)).unwrap();
+        let directory = root.join("crates/exercises/01-count");
+        assert!(skeleton(&root, &directory).is_err(), "nothing was committed");
+
+        let source = "crates/exercises/01-count/src/main.rs";
+        commit(&root, &[(source, "old"), ("crates/exercises/01-count/README.md", "count")]);
+        let newest = commit(&root, &[(source, "new"), ("book/src/stage-01.md", "mended")]);
+        let own = [(source, "solved"), ("crates/stage-01/src/main.rs", "tried"), ("notes", "mine")];
+        let learners = commit(&root, &own);
+        assert_ne!(newest, learners);
+        assert_eq!(skeleton(&root, &directory).unwrap(), newest);
+        fs::remove_dir_all(&root).unwrap();
+    }
 }
