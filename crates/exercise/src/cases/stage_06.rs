@@ -121,8 +121,8 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
-/// S says nothing, and its stream ends. A and B talk to each other until a second silent client,
-/// who came after them, is gone, too: they stay. Then they say nothing any more.
+/// S says nothing, and its stream ends. A and B talk to each other, with pauses, until a second silent
+/// client, who came after them, is gone, too: they stay. Then they say nothing any more.
 fn who_says_nothing_is_disconnected(bench: &Bench<'_>) -> Outcome {
     const SILENCE: Duration = Duration::from_secs(2);
     let server = Server::start(bench.command(0).env("SILENCE", SILENCE.as_secs().to_string()))?;
@@ -159,6 +159,10 @@ fn who_says_nothing_is_disconnected(bench: &Bench<'_>) -> Outcome {
                 .looks_like(Symptom::TooMuch)
                 .at(&server)
         })?;
+        if silent_is_there {
+            // Who never paused would not notice a server that grants no pause.
+            thread::sleep(SILENCE / 8);
+        }
     }
     exchange_lines(bench, &mut a, &mut b).require("a client that speaks is not disconnected")?;
     // A server that looks at everyone once in a SILENCE has just looked. And B speaks once more:
