@@ -1,5 +1,6 @@
 //! How clients leave, and that it is their trouble alone.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 
@@ -41,6 +42,12 @@ pub(crate) const CASES: &[Case] = &[
         "To close a socket while bytes from the client are unread makes the kernel send RST, and \
          that destroys what is still on its way to the client: the very line that says why, for \
          example. So close your side, read what still comes, and then let go.",
+    ),
+    Case::broadcast("close/08", "RST while somebody floods", rst_while_somebody_floods).why(
+        "Whoever writes all the time writes to clients that are gone before the kernel was asked \
+         about them. Such a write fails, and so does the next; but there is always room for it. A \
+         server that waits for room there tries again for ever, and looks at nothing else: nor at \
+         the end of that client's input, which would tell it.",
     ),
 ];
 
@@ -191,6 +198,30 @@ fn rst_in_the_middle_of_a_line(bench: &Bench<'_>) -> Outcome {
             b.expect(b"one\ntwo\n").require("nobody hears half a line")?;
         }
     }
+    survives(bench, &server, before)
+}
+
+/// Somebody talks all the while. Others come, do not read, and are gone by RST a little later: some
+/// of them while the server writes to them.
+fn rst_while_somebody_floods(bench: &Bench<'_>) -> Outcome {
+    const ROUNDS: usize = 1200;
+    // What these are owed meanwhile the kernel takes: nobody waits for them.
+    const AT_A_TIME: usize = 8;
+    let server = bench.start()?;
+    let before = server.socket_count()?;
+    let talk = [&[b'x'; 1023], b"\n".as_slice()].concat().repeat(32);
+    let mut flooder = server.connect("flooder")?;
+    let mut others = VecDeque::new();
+    for round in 1..=ROUNDS {
+        flooder.send(&talk).require("when others are gone, the server goes on reading")?;
+        others.push_back(server.connect(&format!("client {round}"))?);
+        if others.len() > AT_A_TIME {
+            others.pop_front().map_or(Ok(()), Client::reset)?;
+        }
+    }
+    server.wait_until_read(&flooder).require("when others are gone, the server goes on reading")?;
+    flooder.leave();
+    others.into_iter().try_for_each(Client::reset)?;
     survives(bench, &server, before)
 }
 

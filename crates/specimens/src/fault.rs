@@ -73,6 +73,7 @@ pub enum Fault {
     ResetsLeavers,
     EndsOnAReset,
     EndsOnAWriteError,
+    RetriesForEver,
     AsksLeaversForTheirAddress,
     LeaksADescriptor,
     LeaksAThread,

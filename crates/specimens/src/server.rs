@@ -467,7 +467,11 @@ impl Server {
         let numbers: Vec<u64> = self.watched().map(|(number, _)| number).collect();
         for number in numbers {
             let Some(client) = self.clients.get_mut(&number) else { continue };
-            let flushed = client.flush();
+            let mut flushed = client.flush();
+            while self.fault == RetriesForEver && flushed.is_err() {
+                thread::sleep(Duration::from_millis(1));
+                flushed = client.flush();
+            }
             let (phase, behind) = (client.phase, client.owed.len());
             if let Err(error) = flushed {
                 ensure!(self.fault != EndsOnAWriteError, "cannot write: {error}");
