@@ -221,7 +221,7 @@ fn served_in_the_end(bench: &Bench<'_>, server: &Server) -> Result<(), Box<Probl
 /// the kernel puts off. Then the server goes on: all are served, one after the other.
 fn more_than_the_queue_holds(bench: &Bench<'_>) -> Outcome {
     // More than a server has room for that has not chosen: std 128, Python and Go somewhat more.
-    const MOST: usize = 300;
+    const MOST: usize = 200;
     // A connection to a queue with room is complete at once. Were one not, the queue would only
     // seem full, and fewer clients would wait in it.
     const AT_ONCE: Duration = Duration::from_millis(200);
