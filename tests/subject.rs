@@ -213,8 +213,8 @@ impl Profile {
     }
 }
 
-/// Whether a manifest's `key` speaks of the case `id`: it is the id, or the beginning of several that
-/// ends in `/`.
+/// Whether a manifest's `key` speaks of the case `id`: it is the id, or the beginning of several
+/// that ends in `/`.
 pub fn covers(key: &str, id: &str) -> bool {
     key == id || key.ends_with('/') && id.starts_with(key)
 }

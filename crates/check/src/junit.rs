@@ -31,7 +31,7 @@ fn case(row: &Row) -> TestCase {
         status.set_message(remark);
     }
     if let Some(explanation) = row.explanation() {
-        // It takes the colours out.
+        // `XmlString` takes the colours out.
         status.set_description(XmlString::new(text::explain(&explanation)));
     }
     let mut case = TestCase::new(format!("{} {}", row.case.id, row.case.title), status);

@@ -47,8 +47,8 @@ pub struct Plan {
 ///
 /// # Errors
 ///
-/// Nothing could be measured: the build failed, two servers have the same name, or the kernel does not
-/// say what is needed.
+/// Nothing could be measured: the build failed, two servers have the same name, or the kernel does
+/// not say what is needed.
 pub fn run(plan: &Plan, interrupts: &Receiver<i32>) -> anyhow::Result<Results> {
     let mut packages: Vec<_> = plan.stages.iter().map(|number| format!("stage-{number}")).collect();
     // Who measures only servers of his own has none of ours built, and no ceiling.

@@ -61,8 +61,8 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// Whether the server has ended with an error of its own: by its exit status, or by a signal that
-    /// nobody has sent it.
+    /// Whether the server has ended with an error of its own: by its exit status, or by a signal
+    /// that nobody has sent it.
     pub fn is_crash(&self) -> bool {
         let sent = [Signal::INT, Signal::TERM, Signal::KILL].map(Signal::as_raw);
         self.exit.is_some_and(|exit| match exit.signal() {

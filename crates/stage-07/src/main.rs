@@ -200,8 +200,8 @@ impl Server {
             };
             if may_write {
                 (blocked, gone) = match self.room.write_owed(stream, cursor) {
-                    // What the client has said before is still to be read, and then the end. To wait
-                    // for room would be to try again at once, and for ever.
+                    // What the client has said before is still to be read, and then the end. To
+                    // wait for room would be to try again at once, and for ever.
                     Err(_) if end == Position::MAX => (false, true),
                     written => (!written?, false),
                 };

@@ -47,9 +47,9 @@ fn each_connection_has_its_number(bench: &Bench<'_>) -> Outcome {
     passed()
 }
 
-/// A says nothing. B waits and is served in the end, and stays for as long as it speaks now and then.
-/// Then B says nothing any more, and C is served. S, who came before all of them to a server without
-/// SILENCE, is still there.
+/// A says nothing. B waits and is served in the end, and stays for as long as it speaks now and
+/// then. Then B says nothing any more, and C is served. S, who came before all of them to a server
+/// without SILENCE, is still there.
 fn who_says_nothing_makes_room(bench: &Bench<'_>) -> Outcome {
     const SILENCE: Duration = Duration::from_secs(2);
     let server = Server::start(bench.command(0).env("SILENCE", SILENCE.as_secs().to_string()))?;

@@ -226,8 +226,8 @@ fn who_does_not_read_does_not_keep_the_server(bench: &Bench<'_>) -> Outcome {
     })
 }
 
-/// Requires that what `round` waits for comes before the time is over that a stop leaves to those who
-/// do not read. We may be held up as long, but not in round after round.
+/// Requires that what `round` waits for comes before the time is over that a stop leaves to those
+/// who do not read. We may be held up as long, but not in round after round.
 fn must_be_over_before_grace(
     requirement: &str,
     what: &str,

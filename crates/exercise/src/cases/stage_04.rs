@@ -32,7 +32,8 @@ fn a_line_over_the_limit_comes_behind_a_good_one(bench: &Bench<'_>) -> Outcome {
     passed()
 }
 
-/// B says its name and a line, and A hears the line. Then A does, and B hears it. C's name is empty.
+/// B says its name and a line, and A hears the line. Then A does, and B hears it. C's name is
+/// empty.
 pub(super) fn a_name_goes_before_each_line(bench: &Bench<'_>) -> Outcome {
     let server = Server::start(bench.command(0).env("NAMES", "1"))?;
     // Who is accepted first is in, when the other one is heard.

@@ -121,8 +121,8 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
-/// S says nothing, and its stream ends. A and B talk to each other, with pauses, until a second silent
-/// client, who came after them, is gone, too: they stay. Then they say nothing any more.
+/// S says nothing, and its stream ends. A and B talk to each other, with pauses, until a second
+/// silent client, who came after them, is gone, too: they stay. Then they say nothing any more.
 fn who_says_nothing_is_disconnected(bench: &Bench<'_>) -> Outcome {
     const SILENCE: Duration = Duration::from_secs(2);
     let server = Server::start(bench.command(0).env("SILENCE", SILENCE.as_secs().to_string()))?;

@@ -25,8 +25,8 @@ pub struct Full;
 
 // ANCHOR: pool
 impl Pool {
-    /// Starts the workers. At most `max_waiting` jobs wait for one. With 0, a job has to meet a worker
-    /// that is waiting for it: one that is only about to be free does not count.
+    /// Starts the workers. At most `max_waiting` jobs wait for one. With 0, a job has to meet a
+    /// worker that is waiting for it: one that is only about to be free does not count.
     pub fn new(workers: usize, max_waiting: usize) -> io::Result<Self> {
         let (jobs, queue) = bounded(max_waiting);
         let unfinished = Arc::new(AtomicUsize::new(0));
