@@ -209,17 +209,18 @@ fn rst_while_somebody_floods(bench: &Bench<'_>) -> Outcome {
     const AT_A_TIME: usize = 8;
     let server = bench.start()?;
     let before = server.socket_count()?;
-    let talk = [&[b'x'; 1023], b"\n".as_slice()].concat().repeat(32);
-    let mut flooder = server.connect("flooder")?;
-    let mut others = VecDeque::new();
+    let requirement = "when others are gone, the server goes on reading";
+    let talk = &lines(1)[..32 * 1024];
+    let [mut flooder, first] = bench.room(&server, ["flooder", "client 0"])?;
+    let mut others = VecDeque::from([first]);
     for round in 1..=ROUNDS {
-        flooder.send(&talk).require("when others are gone, the server goes on reading")?;
+        flooder.send(talk).require(requirement)?;
         others.push_back(server.connect(&format!("client {round}"))?);
         if others.len() > AT_A_TIME {
             others.pop_front().map_or(Ok(()), Client::reset)?;
         }
     }
-    server.wait_until_read(&flooder).require("when others are gone, the server goes on reading")?;
+    server.wait_until_read(&flooder).require(requirement)?;
     flooder.leave();
     others.into_iter().try_for_each(Client::reset)?;
     survives(bench, &server, before)
