@@ -196,7 +196,13 @@ fn measure(root: &Path, scenario: &str, own: &[&str]) -> ExitCode {
         root: root.to_owned(),
     };
     let interrupts = compare::interrupts().expect("signals can be caught");
-    let Ok(results) = compare::run(&plan, &interrupts) else { return ExitCode::FAILURE };
+    let results = match compare::run(&plan, &interrupts) {
+        Ok(results) => results,
+        Err(error) => {
+            eprintln!("{error:#}");
+            return ExitCode::FAILURE;
+        }
+    };
     store::keep(&results, root).expect("it can be written");
     ExitCode::from(if results.interrupted { INTERRUPTED as u8 } else { 0 })
 }
