@@ -91,14 +91,14 @@ mod tests {
 
     #[test]
     fn nothing_is_stale_right_after_writing() {
-        let root = std::env::temp_dir().join(format!("book-generated-{}", std::process::id()));
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
         let file = "book/src/generated/a.md".into();
         let mut files = vec![Generated { file, text: "a".to_owned() }];
-        assert_eq!(stale_of(&root, files.clone()).len(), 1);
-        write_all(&root, &files).unwrap();
-        assert!(stale_of(&root, files.clone()).is_empty());
+        assert_eq!(stale_of(root, files.clone()).len(), 1);
+        write_all(root, &files).unwrap();
+        assert!(stale_of(root, files.clone()).is_empty());
         files[0].text = "b".to_owned();
-        assert_eq!(stale_of(&root, files).len(), 1);
-        fs::remove_dir_all(root).unwrap();
+        assert_eq!(stale_of(root, files).len(), 1);
     }
 }

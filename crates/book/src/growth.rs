@@ -18,6 +18,7 @@ use harness::Server;
 use load::{Broadcast, Pace, Progress, Protocol, Verdict};
 use rustix::process::{Pid, Resource, Signal, getrlimit, kill_process};
 use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
 
 /// Where the measurement is kept, from the root of the workspace.
 pub const FILE: &str = "book/measured/growth.json";
@@ -210,16 +211,16 @@ fn bare_writes(command: &mut Command, cores: &Cores) -> anyhow::Result<f64> {
 /// `perf stat` on a server. It counts when it is told to.
 struct Counter {
     perf: Child,
-    directory: PathBuf,
+    directory: TempDir,
     control: File,
     answers: BufReader<File>,
 }
 
 impl Counter {
     fn attach(pid: i32) -> anyhow::Result<Self> {
-        let directory = std::env::temp_dir().join(format!("growth-{}-{pid}", std::process::id()));
-        fs::create_dir(&directory)?;
-        let [control, answers] = ["control", "answers"].map(|name| directory.join(name));
+        let directory = tempfile::tempdir()?;
+        let path = |name| directory.path().join(name);
+        let [control, answers] = ["control", "answers"].map(path);
         let made = Command::new("mkfifo").args([&control, &answers]).status();
         ensure!(made.context("mkfifo")?.success(), "mkfifo failed");
         let events = WRITES.map(entry).join(",");
@@ -228,7 +229,7 @@ impl Counter {
             .arg(format!("--control=fifo:{},{}", control.display(), answers.display()))
             .args(["--field-separator=,", "--delay=-1", "--event"])
             .arg(format!("{ALL},{events}"))
-            .arg(format!("--output={}", directory.join("counts").display()))
+            .arg(format!("--output={}", path("counts").display()))
             .arg(format!("--pid={pid}"))
             .stderr(Stdio::null())
             .spawn()
@@ -254,7 +255,7 @@ impl Counter {
     fn finish(mut self) -> anyhow::Result<BTreeMap<String, u64>> {
         kill_process(Pid::from_child(&self.perf), Signal::INT)?;
         self.perf.wait()?;
-        let counts = fs::read_to_string(self.directory.join("counts"))?;
+        let counts = fs::read_to_string(self.directory.path().join("counts"))?;
         let fields = counts.lines().map(|line| line.split(',').collect::<Vec<_>>());
         Ok(fields
             .filter_map(|fields| match fields[..] {
@@ -267,8 +268,8 @@ impl Counter {
 
 impl Drop for Counter {
     fn drop(&mut self) {
-        // It may have ended by itself; what it leaves behind is only a file.
-        let _ = (self.perf.kill(), self.perf.wait(), fs::remove_dir_all(&self.directory));
+        // It may have ended by itself.
+        let _ = (self.perf.kill(), self.perf.wait());
     }
 }
 

@@ -161,9 +161,8 @@ mod tests {
 
     #[test]
     fn what_is_broken_or_fetched_is_named() {
-        let directory = std::env::temp_dir().join(format!("book-html-{}", std::process::id()));
-        fs::create_dir_all(&directory).unwrap();
-        let write = |name: &str, text: &str| fs::write(directory.join(name), text).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
         write("a.html", "<h1 id=top>a</h1><a href=b.html#x>good</a><a href=#top>good</a>");
         write(
             "b.html",
@@ -172,8 +171,7 @@ mod tests {
              </script><img src=no.png>\n<code class='a playground'></code>",
         );
         write("c.css", "a { background: url(x.png) } @import 'https://fonts.example/f.css';");
-        let problems = problems(&directory).unwrap();
-        fs::remove_dir_all(&directory).unwrap();
+        let problems = problems(directory.path()).unwrap();
         let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
         assert_eq!(
             problems,

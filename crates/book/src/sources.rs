@@ -234,34 +234,27 @@ pub(crate) fn normal(path: &Path) -> PathBuf {
 mod tests {
     use super::*;
 
-    fn project(name: &str, files: &[(&str, &str)]) -> Vec<String> {
-        let root = std::env::temp_dir().join(format!("book-{name}-{}", std::process::id()));
+    fn project(files: &[(&str, &str)]) -> Vec<String> {
+        let root = tempfile::tempdir().unwrap();
         for (file, text) in files {
-            let file = root.join(file);
+            let file = root.path().join(file);
             fs::create_dir_all(file.parent().unwrap()).unwrap();
             fs::write(file, text).unwrap();
         }
-        let problems = problems(&root).unwrap();
-        fs::remove_dir_all(root).unwrap();
+        let problems = problems(root.path()).unwrap();
         problems.iter().map(ToString::to_string).collect()
     }
 
     #[test]
     fn a_good_project_has_no_problem() {
-        let problems = project(
-            "good",
-            &[
-                (
-                    "book/src/a.md",
-                    "```rust,ignore\n{{#include ../../crates/s/src/main.rs:x}}\n```\n",
-                ),
-                ("crates/s/src/main.rs", "// ANCHOR: x\nfn x() {}\n// ANCHOR_END: x\n"),
-                ("book/src/b.md", "{{#include ../../crates/stage-01/a.rs:x}}"),
-                ("crates/stage-01/a.rs", "// ANCHOR: x\nfn x() {}\n// ANCHOR_END: x\n"),
-                ("crates/stage-02/a.rs", "// ANCHOR: x\nfn x() {}\n// ANCHOR_END: x\n"),
-                ("crates/exercises/e/main.rs", "// ANCHOR: x\nfn x() {}\n// ANCHOR_END: x\n"),
-            ],
-        );
+        let problems = project(&[
+            ("book/src/a.md", "```rust,ignore\n{{#include ../../crates/s/src/main.rs:x}}\n```\n"),
+            ("crates/s/src/main.rs", "// ANCHOR: x\nfn x() {}\n// ANCHOR_END: x\n"),
+            ("book/src/b.md", "{{#include ../../crates/stage-01/a.rs:x}}"),
+            ("crates/stage-01/a.rs", "// ANCHOR: x\nfn x() {}\n// ANCHOR_END: x\n"),
+            ("crates/stage-02/a.rs", "// ANCHOR: x\nfn x() {}\n// ANCHOR_END: x\n"),
+            ("crates/exercises/e/main.rs", "// ANCHOR: x\nfn x() {}\n// ANCHOR_END: x\n"),
+        ]);
         assert_eq!(problems, Vec::<String>::new());
     }
 
@@ -280,7 +273,7 @@ mod tests {
             "// ANCHOR: endless",
         ]
         .join("\n");
-        let problems = project("bad", &[("book/src/a.md", page), ("crates/s.rs", &code)]);
+        let problems = project(&[("book/src/a.md", page), ("crates/s.rs", &code)]);
         let expected = [
             "book/src/a.md:1: cannot include book/no.md: ",
             "book/src/a.md:2: crates/s.rs has no anchor no",
@@ -299,7 +292,7 @@ mod tests {
 
     #[test]
     fn rust_that_nothing_compiles_is_a_problem() {
-        let problems = project("typed", &[("book/src/a.md", "text\n\n```rust\nfn a() {}\n```\n")]);
+        let problems = project(&[("book/src/a.md", "text\n\n```rust\nfn a() {}\n```\n")]);
         assert!(problems[0].starts_with("book/src/a.md:4: Rust that is written here"));
     }
 

@@ -50,9 +50,9 @@ pub(crate) fn peers(
     let mut peers: Vec<_> = reference(binaries).into_iter().collect();
     let mut missing = Vec::new();
     let mut add =
-        |name: &str, is_there: bool, echo: Option<Vec<String>>, chat: Option<Vec<String>>| {
+        |name: &str, is_there: bool, echo: Option<Vec<String>>, broadcast: Option<Vec<String>>| {
             if is_there {
-                peers.push(candidate(name, echo, chat));
+                peers.push(candidate(name, echo, broadcast));
             } else {
                 missing.push(name.to_owned());
             }
@@ -85,8 +85,8 @@ pub(crate) fn peers(
     for (stage, is_broadcast) in [("02", false), ("04", true), ("06", true), ("07", true)] {
         let file = root.join(format!("book/python/stage_{stage}.py")).display().to_string();
         let start = run("python3", &[&file, "--port", "0"]);
-        let (echo, chat) = if is_broadcast { (None, start) } else { (start, None) };
-        add(&format!("Python {stage}"), is_there, echo, chat);
+        let (echo, broadcast) = if is_broadcast { (None, start) } else { (start, None) };
+        add(&format!("Python {stage}"), is_there, echo, broadcast);
     }
 
     // Where they fall behind, both may keep gigabytes for those who still have to hear.
@@ -109,13 +109,13 @@ pub(crate) fn peers(
     Ok(peers)
 }
 
-fn candidate(name: &str, echo: Option<Vec<String>>, chat: Option<Vec<String>>) -> Candidate {
+fn candidate(name: &str, echo: Option<Vec<String>>, broadcast: Option<Vec<String>>) -> Candidate {
     let subject =
         Subject { id: name.to_owned(), name: name.to_owned(), kind: Kind::Peer, cores: None };
     Candidate {
         subject,
         echo: echo.map(Start::Words),
-        broadcast: chat.map(Start::Words),
+        broadcast: broadcast.map(Start::Words),
         protocol: Protocol::Lines,
         cores: 1,
     }

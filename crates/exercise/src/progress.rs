@@ -93,17 +93,17 @@ mod tests {
 
     #[test]
     fn what_was_noted_is_there_next_time() {
-        let root = std::env::temp_dir().join(format!("exercise-progress-{}", std::process::id()));
-        fs::create_dir(&root).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
         let exercises = [exercise("01-count"), exercise("05-accept")];
         let [first, second] = &exercises;
 
-        let mut progress = Progress::read(&root).unwrap();
+        let mut progress = Progress::read(root).unwrap();
         assert_eq!(progress.next(&exercises).unwrap().name, first.name);
         progress.note(first, |record| record.solved = true).unwrap();
         progress.note(second, |record| record.hints += 1).unwrap();
 
-        let progress = Progress::read(&root).unwrap();
+        let progress = Progress::read(root).unwrap();
         assert_eq!(progress.of(first), Record { solved: true, hints: 0 });
         assert_eq!(progress.of(second), Record { solved: false, hints: 1 });
         assert_eq!(progress.next(&exercises).unwrap().name, second.name);
@@ -111,12 +111,11 @@ mod tests {
         // After an update: an exercise that is gone, and a key of a later version.
         fs::write(root.join(Progress::FILE), "[gone]\nsolved = true\n[05-accept]\nlater = 1")
             .unwrap();
-        let mut progress = Progress::read(&root).unwrap();
+        let mut progress = Progress::read(root).unwrap();
         progress.note(first, |record| record.solved = true).unwrap();
         assert!(fs::read_to_string(root.join(Progress::FILE)).unwrap().contains("[gone]"));
 
         fs::write(root.join(Progress::FILE), "x").unwrap();
-        assert!(format!("{:#}", Progress::read(&root).unwrap_err()).contains("damaged"));
-        fs::remove_dir_all(&root).unwrap();
+        assert!(format!("{:#}", Progress::read(root).unwrap_err()).contains("damaged"));
     }
 }

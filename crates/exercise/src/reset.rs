@@ -78,19 +78,18 @@ mod tests {
 
     #[test]
     fn the_skeleton_is_the_projects_newest_and_never_the_learners() {
-        let root = std::env::temp_dir().join(format!("exercise-reset-{}", std::process::id()));
-        fs::create_dir_all(&root).unwrap();
-        git(&root, &["init", "--quiet"].map(OsStr::new)).unwrap();
+        let clone = tempfile::tempdir().unwrap();
+        let root = clone.path();
+        git(root, &["init", "--quiet"].map(OsStr::new)).unwrap();
         let directory = root.join("crates/exercises/01-count");
-        assert!(skeleton(&root, &directory).is_err(), "nothing was committed");
+        assert!(skeleton(root, &directory).is_err(), "nothing was committed");
 
         let source = "crates/exercises/01-count/src/main.rs";
-        commit(&root, &[(source, "old"), ("crates/exercises/01-count/README.md", "count")]);
-        let newest = commit(&root, &[(source, "new"), ("book/src/stage-01.md", "mended")]);
+        commit(root, &[(source, "old"), ("crates/exercises/01-count/README.md", "count")]);
+        let newest = commit(root, &[(source, "new"), ("book/src/stage-01.md", "mended")]);
         let own = [(source, "solved"), ("crates/stage-01/src/main.rs", "tried"), ("notes", "mine")];
-        let learners = commit(&root, &own);
+        let learners = commit(root, &own);
         assert_ne!(newest, learners);
-        assert_eq!(skeleton(&root, &directory).unwrap(), newest);
-        fs::remove_dir_all(&root).unwrap();
+        assert_eq!(skeleton(root, &directory).unwrap(), newest);
     }
 }
