@@ -8,6 +8,8 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
@@ -203,7 +205,9 @@ impl Page {
 /// The process.
 struct Browser {
     process: Child,
-    /// Its profile, which goes with it.
+    /// Tells where it listens, and ends when the last of its processes has.
+    address: Receiver<String>,
+    /// Its profile and what else it keeps, which goes with it.
     _profile: TempDir,
 }
 
@@ -217,32 +221,33 @@ impl Browser {
                 // The sandbox needs rights that containers do not give, and the pages are our own.
                 .args(["--no-sandbox", "--disable-dev-shm-usage", "--no-first-run"])
                 .arg(format!("--user-data-dir={}", profile.path().display()))
+                .env("TMPDIR", profile.path())
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
                 .stderr(Stdio::piped())
                 .spawn();
             let Ok(mut process) = started else { continue };
             let stderr = process.stderr.take().context("it was piped")?;
-            let browser = Self { process, _profile: profile };
-            let address = where_it_listens(stderr)?;
-            return Ok(Some((browser, address)));
+            let browser = Self { process, address: where_it_listens(stderr), _profile: profile };
+            let address = browser.address.recv_timeout(PATIENCE);
+            return Ok(Some((browser, address.context("the browser does not listen")?)));
         }
         Ok(None)
     }
 }
 
 /// It says so on stderr, which has to be read to its end: a full pipe would stop it.
-fn where_it_listens(stderr: impl Read + Send + 'static) -> anyhow::Result<String> {
-    let (sender, address) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
+fn where_it_listens(stderr: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, address) = mpsc::channel();
+    thread::spawn(move || {
         for line in BufReader::new(stderr).lines().map_while(Result::ok) {
             if let Some(address) = line.strip_prefix("DevTools listening on ") {
-                // After that nobody listens.
+                // Nobody waits for it any more if that took too long.
                 let _ = sender.send(address.to_owned());
             }
         }
     });
-    address.recv_timeout(PATIENCE).context("the browser does not listen")
+    address
 }
 
 impl Drop for Browser {
@@ -250,6 +255,8 @@ impl Drop for Browser {
         // It may have ended by itself.
         let _ = self.process.kill();
         let _ = self.process.wait();
+        // Those that it has started end after it, and until then they write to the profile.
+        let _ = self.address.recv_timeout(PATIENCE);
     }
 }
 
@@ -263,7 +270,7 @@ pub fn wait_until(page: &mut Page, expression: &str) -> anyhow::Result<()> {
         if begin.elapsed() > PATIENCE {
             bail!("{expression} does not become true");
         }
-        std::thread::sleep(Duration::from_millis(10));
+        thread::sleep(Duration::from_millis(10));
     }
     Ok(())
 }
