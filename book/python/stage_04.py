@@ -21,12 +21,14 @@ import socket
 import sys
 
 sockets = set()
+sel = selectors.DefaultSelector()
 
 
 def log(*words):
     print(*words, file=sys.stderr)
 
 
+# ANCHOR: clients
 def broadcast(broadcaster, message):
     for sock in sockets:
         if sock is not broadcaster:
@@ -43,14 +45,12 @@ def handle_connection(sock):
         sock.close()
 
 
-sel = selectors.DefaultSelector()
-
-
 def accept(sock):
     client_sock, address = sock.accept()
     log("connection from", address)
     sockets.add(client_sock)
     sel.register(client_sock, selectors.EVENT_READ, handle_connection)
+# ANCHOR_END: clients
 
 
 def setup_server_socket(host, port):
