@@ -167,13 +167,13 @@ impl Server {
         }
     }
 
-    // ANCHOR: broadcast
     /// Queues lines for everyone but their sender. What becomes of whoever is owed too much is
     /// the policy.
     async fn broadcast(&self, lines: &[u8], sender: u64) {
         let said: Arc<[u8]> = self.before_end(lines).into();
         let max_backlog = self.args.max_backlog;
         let mut behind = Vec::new();
+        // ANCHOR: policy
         let mut queues = self.queues.lock().await;
         for (&id, queue) in queues.iter_mut().filter(|(id, _)| **id != sender) {
             if queue.backlog() + said.len() > max_backlog {
@@ -192,6 +192,7 @@ impl Server {
             }
             queue.push(&said);
         }
+        // ANCHOR_END: policy
         for queue in behind.iter().filter_map(|id| queues.remove(id)) {
             let address = queue.address;
             info!("client disconnected: {address}: more than {max_backlog} bytes behind");
@@ -201,7 +202,6 @@ impl Server {
             self.stop.cancel();
         }
     }
-    // ANCHOR_END: broadcast
 
     /// Waits until nobody whom the client would speak to is too far behind.
     async fn all_have_room(&self, sender: u64) {
