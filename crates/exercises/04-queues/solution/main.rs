@@ -305,7 +305,7 @@ impl Client {
         match self.stream.read(buffer) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
             Ok(0) => {
-                // A reset is told once, and the write to a client may have been told: that is no end.
+                // The end; or a reset that a write was told of instead, and then there is no peer.
                 self.stream.peer_addr()?;
                 self.leaving = true;
                 Ok(0)
