@@ -193,11 +193,14 @@ pub fn narrow(markdown: &str) -> String {
     let mut item = String::new();
     for line in markdown.lines().chain([""]) {
         let is_code = line.starts_with("    ");
-        let goes_on =
-            !(line.is_empty() || is_code || line.starts_with("- ") || line.starts_with('#'));
+        let goes_on = !(line.is_empty() || is_code || is_item(line) || line.starts_with('#'));
         if !goes_on && !item.is_empty() {
-            let hanging = if is_item(&item) { "  " } else { "" };
-            let options = textwrap::Options::new(COLUMNS).subsequent_indent(hanging);
+            let marker = item.split_inclusive(' ').next().filter(|_| is_item(&item));
+            let hanging = " ".repeat(marker.map_or(0, str::len));
+            // A flag keeps its hyphens.
+            let options = textwrap::Options::new(COLUMNS)
+                .subsequent_indent(&hanging)
+                .word_splitter(textwrap::WordSplitter::NoHyphenation);
             let filled = textwrap::fill(&unbroken(&item), options);
             text += &(filled.replace(NO_BREAK, " ") + "\n");
             item.clear();
@@ -244,6 +247,9 @@ mod tests {
         assert!(narrow.contains("a b\n\n- one more\n- two\n\n    xxx"), "{narrow}");
         let command = format!("{}`cargo xtask book open bridge`.\n", "word ".repeat(12));
         assert!(super::narrow(&command).contains("\n`cargo xtask book open bridge`.\n"));
+        assert_eq!(super::narrow("1. one\n   more\n2. two\n"), "1. one more\n2. two\n");
+        let flag = format!("{}`--max-backlog`.\n", "word ".repeat(14));
+        assert!(super::narrow(&flag).contains("\n`--max-backlog`.\n"));
     }
 
     /// What a learner reads of a first case that fails like this.
