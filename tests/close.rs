@@ -46,8 +46,8 @@ pub(crate) const CASES: &[Case] = &[
     Case::broadcast("close/08", "RST while somebody floods", rst_while_somebody_floods).why(
         "Whoever writes all the time writes to clients that are gone before the kernel was asked \
          about them. Such a write fails, and so does the next; but there is always room for it. A \
-         server that waits for room there tries again for ever, and looks at nothing else: nor at \
-         the end of that client's input, which would tell it.",
+         server that waits for room there tries again for ever, and looks at nothing else: not \
+         even at the end of that client's input, which would tell it.",
     ),
 ];
 
