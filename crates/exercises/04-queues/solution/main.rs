@@ -3,8 +3,8 @@
 //! ```text
 //! server$ cargo run -p exercise-04-queues --example solution-04-queues
 //! a$ cargo run -p client -- --slow
-//! b$ yes | nc 127.0.0.1 3000  more than the kernel holds for a, who does not read
-//! c$ nc 127.0.0.1 3000        hears all that b says; and what you type here reaches b
+//! b$ nc 127.0.0.1 3000        hears all that c says
+//! c$ yes | head -c 10M | nc -N 127.0.0.1 3000    more than the kernel holds for a: it ends
 //! ```
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
