@@ -28,8 +28,8 @@ pub(crate) const CASES: &[Case] = &[
         )
         .heavy(),
     Case::any("res/04", "the shape of the server", the_shape_of_the_server).why(
-        "Threads, descriptors and memory with 200 idle clients: here one sees what kind of server \
-         it is. It is measured, not judged.",
+        "Threads, descriptors and memory with 200 idle clients (100 where they are not accepted): \
+         here one sees what kind of server it is. It is measured, not judged.",
     ),
 ];
 

@@ -134,7 +134,7 @@ fn needs(case: &Case) -> String {
     let reach = match case.reach {
         Reach::Address => ", and of that only the address",
         Reach::Process => "",
-        Reach::Flags => " that takes our flags",
+        Reach::Flags => ", with our flags",
     };
     let heavy = if case.heavy { " It is heavy: it runs when asked for." } else { "" };
     format!("*Needs {mode}{reach}.{heavy}*")
