@@ -14,7 +14,8 @@ use crate::wire::Kind;
 /// Two readings, 20 ms apart, agree that
 /// - every thread sleeps in a call that no time-out ends: it cannot wake by itself;
 /// - nothing is on its way: what a client has sent has arrived in the server's queue, or was read;
-///   what the server has sent has arrived at the client;
+///   what the server has sent has arrived at the client; and where one end of a connection is gone,
+///   the other knows;
 /// - nobody who waits for a connection or for bytes has one there to take;
 /// - and nothing moved in between: threads, calls, context switches, processor time and queues.
 ///
@@ -213,9 +214,10 @@ impl Reading {
     }
 
     fn is_at_rest(&self) -> bool {
-        let nothing_on_its_way = self.sockets.iter().all(|socket| {
-            let arrived = || self.other_end(socket).is_some_and(|other| other.rx_queue > 0);
-            socket.tx_queue == 0 || arrived()
+        let nothing_on_its_way = self.sockets.iter().all(|socket| match self.other_end(socket) {
+            // It was reset, which leaves nothing behind to be seen.
+            None if socket.established => false,
+            other => socket.tx_queue == 0 || other.is_some_and(|other| other.rx_queue > 0),
         });
         let sleeps = |thread: &Thread| match &thread.state {
             State::Asleep(Call::Accept(_)) => self.not_accepted() == 0,
@@ -327,6 +329,35 @@ mod tests {
             peer: peer.map(str::to_owned),
         };
         Stuck { sleepers: calls.iter().map(sleeper).collect(), unread: vec![], not_accepted: 0 }
+    }
+
+    #[test]
+    fn a_reset_on_its_way_is_no_rest() {
+        let [server, client] = ["127.0.0.1:3000", "127.0.0.1:50000"].map(|it| it.parse().unwrap());
+        let end = |local, remote| Socket {
+            local,
+            remote,
+            listening: false,
+            established: true,
+            rx_queue: 0,
+            tx_queue: 0,
+            inode: 1,
+        };
+        let asleep = Thread {
+            id: 1,
+            name: "server".to_owned(),
+            state: State::Asleep(Call::Recv(4)),
+            voluntary_switches: 0,
+            involuntary_switches: 0,
+        };
+        let mut reading = Reading {
+            sockets: vec![end(server, client), end(client, server)],
+            threads: vec![asleep],
+            cpu_ticks: 0,
+        };
+        assert!(reading.is_at_rest());
+        reading.sockets.pop();
+        assert!(!reading.is_at_rest());
     }
 
     #[test]
