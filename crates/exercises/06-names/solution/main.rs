@@ -328,7 +328,7 @@ fn signed(name: &mut Option<Vec<u8>>, lines: &[u8]) -> Vec<u8> {
     for line in lines.split_inclusive(|&byte| byte == b'\n') {
         match name {
             Some(name) => signed.extend([name, b": ".as_slice(), line].concat()),
-            None => *name = Some(line.trim_ascii_end().to_vec()),
+            None => *name = Some(line[..line.len() - 1].to_vec()),
         }
     }
     signed
