@@ -15,7 +15,8 @@ use mio::{Events, Interest, Poll, Token};
 #[derive(Clone, Copy, Debug)]
 pub enum Wait {
     /// The socket with this token is ready for this. To be waited for only after `WouldBlock`:
-    /// mio tells of a change once, and not again. One task at a time waits for a token.
+    /// mio tells of a change once, even when nobody waits yet. One task at a time waits for
+    /// a token.
     Ready(Interest, Token),
     /// Everyone else who is ready has run.
     Turn,
