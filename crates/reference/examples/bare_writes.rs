@@ -12,6 +12,7 @@ use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// How long the writes go on before they count, and how long they count.
@@ -30,6 +31,10 @@ fn main() -> io::Result<()> {
     let mut cores = (0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core));
     let reader = cores.next().unwrap_or_default();
     let writer = cores.next_back().unwrap_or(reader);
+    // Both ends of each connection are descriptors of ours, and a terminal allows 1,024.
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit)?;
     let (to_read, to_write) = connect(sockets)?;
     thread::spawn(move || pin(reader).and_then(|()| discard(&to_read)));
     pin(writer)?;
