@@ -11,8 +11,9 @@ pub(crate) const CASES: &[Case] = &[
         second_client_while_the_first_is_silent,
     )
     .why(
-        "This is why servers have threads, or something better: the only thread sleeps in `recv` \
-         on the first client's socket, and nothing that the second one sends can wake it.",
+        "This is why servers have threads, or something better: a thread that serves everyone \
+         in turn sleeps in `recv` on the first client's socket, and nothing that the second one \
+         sends can wake it.",
     )
     .from_outside(),
     Case::echo("conc/02", "client 21", client_21).why(
