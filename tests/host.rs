@@ -33,8 +33,9 @@ pub(crate) const CASES: &[Case] = &[
     Case::any("host/05", "more clients at once than the queue holds", more_than_the_queue_holds)
         .why(
             "The kernel completes connections before the server accepts them, as many as the \
-             listen backlog says. Each `accept` takes one: a server that takes one for each event \
-             leaves the others waiting, and who found the queue full tries again after a second.",
+             listen backlog says. Each `accept` takes one: a server that is told of changes only \
+             and takes one for each leaves the others waiting, and who found the queue full tries \
+             again after a second.",
         ),
 ];
 
