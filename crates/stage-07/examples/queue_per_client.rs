@@ -140,7 +140,7 @@ async fn handle_client(
     // Without the queue the writer ends, once it has written what is in it.
     server.queues.lock().await.remove(&id);
     let _ = writer.await;
-    // To close a socket with bytes unread would reset the connection. Whoever takes longer is reset.
+    // To close a socket with bytes unread would reset the connection. Whoever sends later is reset.
     let drain = async { while read(&mut reader).await.is_ok_and(|bytes| !bytes.is_empty()) {} };
     let _ = time::timeout(LINGER, drain).await;
 }

@@ -241,7 +241,7 @@ fn before_end(lines: &[u8]) -> &[u8] {
 async fn close(mut stream: TcpStream) {
     if stream.shutdown().await.is_ok() {
         let drain = async { while read(&stream).await.is_ok_and(|bytes| !bytes.is_empty()) {} };
-        // Whoever takes longer is reset.
+        // Whoever sends later is reset.
         let _ = time::timeout(LINGER, drain).await;
     }
 }
