@@ -90,7 +90,7 @@ impl Server {
                 result => result.context("cannot wait for events")?,
             }
             for event in &events {
-                // None: a callback before it in this batch has closed the socket.
+                // None only if a callback before it in this batch has closed the socket.
                 if let Some(callback) = self.callbacks.get(&event.token()) {
                     callback(&mut self, event.token());
                 }

@@ -104,7 +104,7 @@ impl Server {
                 if event.is_writable() {
                     self.write(event.token());
                 }
-                // None: a callback before it in this batch has closed the socket.
+                // None only if a callback before it in this batch has closed the socket.
                 if event.is_readable()
                     && let Some(callback) = self.callbacks.get(&event.token())
                 {

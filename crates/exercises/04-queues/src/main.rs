@@ -98,7 +98,7 @@ impl Server {
             }
             for event in &events {
                 // todo: an event may say readable, writable, or both: a reader and a writer.
-                // None: a callback before it in this batch has closed the socket.
+                // None only if a callback before it in this batch has closed the socket.
                 if let Some(callback) = self.callbacks.get(&event.token()) {
                     callback(&mut self, event.token());
                 }
