@@ -242,7 +242,8 @@ impl Server {
     }
 }
 
-/// What the others hear of a client's lines: the first one is its name, which goes before all others.
+/// What the others hear of a client's lines: the first one is its name, which goes before all
+/// others.
 fn signed(name: &mut Option<Vec<u8>>, lines: &[u8]) -> Vec<u8> {
     let mut signed = Vec::new();
     for line in lines.split_inclusive(|&byte| byte == b'\n') {
