@@ -227,6 +227,7 @@ fn more_than_the_queue_holds(bench: &Bench<'_>) -> Outcome {
     // A connection to a queue with room is complete at once. Were one not, the queue would only
     // seem full, and fewer clients would wait in it.
     const AT_ONCE: Duration = Duration::from_millis(200);
+    const SERVED: &str = "whoever connected while the server was busy is served";
     let server = bench.start()?;
     server.pause()?;
     let mut clients = Vec::new();
@@ -266,12 +267,18 @@ fn more_than_the_queue_holds(bench: &Bench<'_>) -> Outcome {
                     unheard.insert(line);
                 }
                 while !unheard.is_empty() {
-                    unheard.remove(&first.read_line()?);
+                    let line = first.read_line()?;
+                    ensure(unheard.remove(&line), || {
+                        let actual = String::from_utf8_lossy(&line);
+                        Failure::new(SERVED, "each client's line, whole and once", actual)
+                            .looks_like(Symptom::WrongLines)
+                            .at(&server)
+                    })?;
                 }
             }
         }
         Ok(())
     };
-    serve_all().require("whoever connected while the server was busy is served")?;
+    serve_all().require(SERVED)?;
     passed()
 }
