@@ -196,13 +196,8 @@ fn measure(root: &Path, scenario: &str, own: &[&str]) -> ExitCode {
         root: root.to_owned(),
     };
     let interrupts = compare::interrupts().expect("signals can be caught");
-    let results = match compare::run(&plan, &interrupts) {
-        Ok(results) => results,
-        Err(error) => {
-            eprintln!("{error:#}");
-            return ExitCode::FAILURE;
-        }
-    };
+    let results = compare::run(&plan, &interrupts).inspect_err(|error| eprintln!("{error:#}"));
+    let Ok(results) = results else { return ExitCode::FAILURE };
     store::keep(&results, root).expect("it can be written");
     ExitCode::from(if results.interrupted { INTERRUPTED as u8 } else { 0 })
 }
