@@ -2,7 +2,7 @@
 //! as a person would, and what the page complains about or fetches is kept.
 //!
 //! It speaks the DevTools protocol to Chromium or Chrome. Where there is none, [`Page::open`] says
-//! so, and a [`test`] is skipped with that word.
+//! so, and a [`test()`] is skipped with that word.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpStream;

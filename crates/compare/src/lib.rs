@@ -1,6 +1,6 @@
 //! The benchmark: servers side by side, each on a core of its own, measured in interleaved rounds.
 //!
-//! A [`Plan`] says what is to be measured; [`run`] measures it and returns the [`Results`], which
+//! A [`Plan`] says what is to be measured; [`run()`] measures it and returns the [`Results`], which
 //! [`store::keep`] writes to a file and [`report`] shows in several forms. The questions that can
 //! be asked are the [`SCENARIOS`], one file each.
 

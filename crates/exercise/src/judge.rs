@@ -36,7 +36,7 @@ pub struct Judged {
     pub case: &'static Case,
     /// Whether it is one that has to turn.
     pub turns: bool,
-    /// How it fails before the work is done, if it does: see [`Mark::before`](crate::Mark::before).
+    /// How it fails before the work is done, if it does: its mark says how.
     pub before: Option<String>,
     /// What came out.
     pub verdict: Verdict,

@@ -52,7 +52,7 @@ pub struct Broadcast {
 }
 
 impl Broadcast {
-    /// What [`Broadcast::warm_up`] is extended to.
+    /// What the `warm_up` of a run is extended to.
     pub const LONGEST_WARM_UP: Duration = Duration::from_secs(5);
 
     /// What [`Broadcast::verify_one_in`] should be where the generator must not be the limit: one
