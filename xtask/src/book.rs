@@ -39,13 +39,13 @@ enum Action {
     Check,
     /// Write what is generated anew: the diffs between stages, and the measured figures
     Generate,
-    /// Measure anew what the book tells of, for `generate`: a few minutes
+    /// Measure anew what the book tells of, for `generate`: some ten minutes
     ///
     /// The other figures of the book are from runs of `cargo xtask compare`: CONTRIBUTING.md names
     /// them.
     Measure {
         /// What to measure
-        #[arg(value_enum, default_values_t = [Measured::Policies, Measured::Growth])]
+        #[arg(value_enum, default_values_t = [Measured::Policies, Measured::Growth, Measured::Copies])]
         what: Vec<Measured>,
     },
 }
@@ -56,6 +56,8 @@ enum Measured {
     Policies,
     /// The system calls of a broadcast; needs `perf`, and root
     Growth,
+    /// The bytes that a broadcast copies; needs `valgrind`
+    Copies,
 }
 
 /// Does what `options` say.
@@ -82,6 +84,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
                 match what {
                     Measured::Policies => ::book::policies::measure(::book::root())?,
                     Measured::Growth => ::book::growth::measure(::book::root())?,
+                    Measured::Copies => ::book::copies::measure(::book::root())?,
                 }
             }
             Ok(ExitCode::SUCCESS)

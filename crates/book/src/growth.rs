@@ -2,7 +2,7 @@
 //! kernel while our own generator drives it, and beside it what writes of that size could carry at
 //! most.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::ops::ControlFlow;
@@ -23,8 +23,12 @@ use tempfile::TempDir;
 /// Where the measurement is kept, from the root of the workspace.
 pub const FILE: &str = "book/measured/growth.json";
 
-/// The designs: what they are called, the package, its example if it is one, and its arguments.
-const DESIGNS: [(&str, &str, Option<&str>, &[&str]); 5] = [
+/// What a design is called, the package, its example if it is one, and its arguments.
+pub(crate) type Design =
+    (&'static str, &'static str, Option<&'static str>, &'static [&'static str]);
+
+/// All of them, from the plainest on.
+pub(crate) const DESIGNS: [Design; 5] = [
     ("each line to each client (04)", "stage-04", None, &["--mode", "broadcast"]),
     ("a queue for each client", "stage-07", Some("queue_per_client"), &["--threads", "1"]),
     ("one log, on our own loop (06)", "stage-06", None, &["--mode", "broadcast"]),
@@ -33,10 +37,10 @@ const DESIGNS: [(&str, &str, Option<&str>, &[&str]); 5] = [
 ];
 /// Those of them that stay within a few writes a turn, whatever is on its way.
 const LOGS: [&str; 3] = [DESIGNS[2].0, DESIGNS[3].0, DESIGNS[4].0];
-const CLIENTS: [usize; 3] = [10, 100, 1000];
-const LINE: usize = 32;
+pub(crate) const CLIENTS: [usize; 3] = [10, 100, 1000];
+pub(crate) const LINE: usize = 32;
 /// Lines on their way in the whole room.
-const IN_FLIGHT: usize = 256;
+pub(crate) const IN_FLIGHT: usize = 256;
 /// How often everything is measured, in turns; of a figure the median counts.
 const ROUNDS: usize = 3;
 /// The largest room: each client says ten lines a second, all hear all, and a core has no rest. Here
@@ -115,28 +119,18 @@ impl Work {
 /// A server cannot be built or started, or does not do the work; `perf` is missing or may not
 /// count; a file cannot be written.
 pub fn measure(root: &Path) -> anyhow::Result<()> {
-    let packages = DESIGNS.map(|(_, package, ..)| ["-p", package]).concat();
-    let examples = DESIGNS.iter().filter_map(|(.., example, _)| *example).chain([BARE_WRITES]);
-    let named = examples.flat_map(|example| ["--example", example]);
-    let arguments = ["--release", "--bins"].into_iter().chain(packages).chain(named);
-    let build = artifacts::build(root, arguments).context("cannot run cargo")?;
-    ensure!(build.status.success(), "the servers do not build");
-    let programs = build.by_name();
-    let program = |name: &str| {
-        programs.get(name).with_context(|| format!("cargo built no {name}")).map(PathBuf::as_path)
-    };
+    let servers = Servers::build(root)?;
     let cores = Cores::choose()?;
     let mut work = Vec::new();
     for _ in 0..ROUNDS {
-        for (design, package, example, arguments) in DESIGNS {
+        for design in DESIGNS {
+            let (name, ..) = design;
             let rooms = CLIENTS.map(|clients| Room { clients, pace: Pace::InFlight(IN_FLIGHT) });
-            for room in rooms.into_iter().chain(LOGS.contains(&design).then_some(FULL)) {
-                let mut command = Command::new(program(example.unwrap_or(package))?);
-                command.args(["--port", "0"]).args(arguments);
-                let counted = count(&mut command, &cores, room);
-                let counted = counted.with_context(|| format!("{design}, {}", room.clients))?;
-                let mut it = Work { design: design.to_owned(), ..counted };
-                let mut command = Command::new(program(BARE_WRITES)?);
+            for room in rooms.into_iter().chain(LOGS.contains(&name).then_some(FULL)) {
+                let counted = count(&mut servers.command(design)?, &cores, room);
+                let counted = counted.with_context(|| format!("{name}, {}", room.clients))?;
+                let mut it = Work { design: name.to_owned(), ..counted };
+                let mut command = Command::new(servers.path(BARE_WRITES)?);
                 command.args([it.clients, it.piece()].map(|it| it.to_string()));
                 it.bare_writes_per_second = bare_writes(&mut command, &cores)?;
                 work.push(it);
@@ -147,6 +141,33 @@ pub fn measure(root: &Path) -> anyhow::Result<()> {
     let growth = Growth { machine: Machine::read(open_files)?, work };
     let json = serde_json::to_string_pretty(&growth)? + "\n";
     fs::write(root.join(FILE), json).context("cannot keep the measurement")
+}
+
+/// The programs of the designs, in the release profile.
+pub(crate) struct Servers(HashMap<String, PathBuf>);
+
+impl Servers {
+    pub(crate) fn build(root: &Path) -> anyhow::Result<Self> {
+        let packages = DESIGNS.map(|(_, package, ..)| ["-p", package]).concat();
+        let examples = DESIGNS.iter().filter_map(|(.., example, _)| *example).chain([BARE_WRITES]);
+        let named = examples.flat_map(|example| ["--example", example]);
+        let arguments = ["--release", "--bins"].into_iter().chain(packages).chain(named);
+        let build = artifacts::build(root, arguments).context("cannot run cargo")?;
+        ensure!(build.status.success(), "the servers do not build");
+        Ok(Self(build.by_name()))
+    }
+
+    fn path(&self, name: &str) -> anyhow::Result<&Path> {
+        self.0.get(name).map(PathBuf::as_path).with_context(|| format!("cargo built no {name}"))
+    }
+
+    /// What starts a design, on any port.
+    pub(crate) fn command(&self, design: Design) -> anyhow::Result<Command> {
+        let (_, package, example, arguments) = design;
+        let mut command = Command::new(self.path(example.unwrap_or(package))?);
+        command.args(["--port", "0"]).args(arguments);
+        Ok(command)
+    }
 }
 
 /// Starts a server on a core of its own, drives it, and counts its calls meanwhile.
@@ -329,17 +350,7 @@ impl Growth {
     }
 
     fn table(&self, title: &str, figure: impl Fn(&Work) -> f64) -> io::Result<String> {
-        let clients = CLIENTS.map(thousands).join(" | ");
-        let mut text = format!("| {title} | {clients} clients |\n|---");
-        text += &format!("{}|\n", "|---:".repeat(CLIENTS.len()));
-        for (design, ..) in DESIGNS {
-            text += &format!("| {design}");
-            for clients in CLIENTS {
-                text += &format!(" | {}", significant(self.median(design, clients, &figure)?));
-            }
-            text += " |\n";
-        }
-        Ok(text)
+        table(title, |design, clients| self.median(design, clients, &figure))
     }
 
     fn median(
@@ -354,6 +365,24 @@ impl Growth {
             io::Error::other(format!("{FILE} lacks {design} with {clients} clients"))
         })
     }
+}
+
+/// A table of one figure for each design in each room.
+pub(crate) fn table(
+    title: &str,
+    figure: impl Fn(&str, usize) -> io::Result<f64>,
+) -> io::Result<String> {
+    let clients = CLIENTS.map(thousands).join(" | ");
+    let mut text = format!("| {title} | {clients} clients |\n|---");
+    text += &format!("{}|\n", "|---:".repeat(CLIENTS.len()));
+    for (design, ..) in DESIGNS {
+        text += &format!("| {design}");
+        for clients in CLIENTS {
+            text += &format!(" | {}", significant(figure(design, clients)?));
+        }
+        text += " |\n";
+    }
+    Ok(text)
 }
 
 /// Two digits that matter, and no more than that after the point.

@@ -16,6 +16,7 @@
 //! last.
 
 pub mod console;
+pub mod copies;
 mod diffs;
 mod exercises;
 pub mod generated;

@@ -1,8 +1,8 @@
 //! The figures in the book: each comes from a kept run, none is typed by hand.
 //!
 //! `compare.json`, `peers.json`, `headline.json` and `measuring.json` in `book/measured` are what
-//! `cargo xtask compare` wrote, `growth.json` and `policies.json` what `cargo xtask book measure`
-//! did. To have newer figures in the book, measure again, and `cargo xtask book generate`.
+//! `cargo xtask compare` wrote, `growth.json`, `copies.json` and `policies.json` what
+//! `cargo xtask book measure` did. To have newer figures in the book, measure again, and `cargo xtask book generate`.
 
 use std::path::Path;
 
@@ -39,6 +39,7 @@ pub fn page(root: &Path) -> anyhow::Result<String> {
         ("policies", crate::policies::table(root)?),
         ("calls", growth.calls()?),
         ("lines", growth.lines()?),
+        ("copies", crate::copies::bytes(root)?),
         ("limit", growth.limit()?),
         ("others", Kept::read(root, PEERS)?.others()?),
         ("headline", Kept::read(root, HEADLINE)?.headline()?),
