@@ -481,7 +481,7 @@ fn odd_lines(bench: &Bench<'_>) -> Outcome {
     let values = || (0..=u8::MAX).filter(|&byte| byte != b'\n');
     let mut lines = b"\n\n\r\n \r\n\0\n\r\r\n\xc3\n\xff\xfe\n".to_vec();
     lines.extend(values().flat_map(|byte| [byte, b'\n']));
-    lines.extend(values().chain([b'\n']));
+    lines.extend(values().chain(*b"\n"));
     for size in [lines.len(), 1] {
         play(&mut [
             a.part().send(&lines).in_chunks(|| size),

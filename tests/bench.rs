@@ -299,7 +299,7 @@ impl<'s> Bench<'s> {
         server: &Server,
         [a, b, c]: &mut [Client; 3],
     ) -> Result<usize, Box<Problem>> {
-        let lines = [b'a', b'b'].map(|byte| [&[byte; 1023], b"\n".as_slice()].concat());
+        let lines = b"ab".map(|byte| [&[byte; 1023], b"\n".as_slice()].concat());
         let [from_a, from_b] = lines.each_ref().map(|line| line.repeat(Self::RACE));
         server.pause()?;
         for (client, talk) in [(&mut *a, &from_a), (&mut *b, &from_b)] {
