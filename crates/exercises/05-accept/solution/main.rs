@@ -3,7 +3,7 @@
 //! ```text
 //! server$ cargo run -p exercise-05-accept --example solution-05-accept
 //! a$ nc 127.0.0.1 3000        type hello, and hello comes back, though nobody else connects
-//! b$ nc 127.0.0.1 3000        type hello: nothing comes until a types, or leaves
+//! b$ nc 127.0.0.1 3000        type hello: nothing comes until a leaves
 //! ```
 
 mod event_loop;
