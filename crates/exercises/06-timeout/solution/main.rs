@@ -3,7 +3,7 @@
 //! ```text
 //! server$ SILENCE=5 cargo run -p exercise-06-timeout --example solution-06-timeout
 //! a$ nc 127.0.0.1 3000        say something now and then
-//! b$ nc 127.0.0.1 3000        say nothing: after 5 seconds the connection ends
+//! b$ cargo run -p client      say nothing: after 5 seconds the connection ends
 //! ```
 
 #[path = "../../../stage-06/src/event_loop.rs"]

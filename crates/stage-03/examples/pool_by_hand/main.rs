@@ -7,7 +7,7 @@
 //! server$ cargo run -p stage-03 --example pool_by_hand -- --workers 1 --max-waiting 1
 //! a$ nc 127.0.0.1 3000        type hello, and hello comes back
 //! b$ nc 127.0.0.1 3000        type hello: the server says that b waits; it is served when a leaves
-//! c$ nc 127.0.0.1 3000        refused, and told at once
+//! c$ cargo run -p client      refused, and told at once
 //! ```
 
 mod pool;
