@@ -197,12 +197,17 @@ impl Server {
         Ok(received > 0)
     }
 
-    /// Sends lines as they are, or with their speaker's name before each of them.
+    /// Sends lines as they are, or with their speaker's name before each of them: its first line.
     fn relay(&mut self, lines: &[u8], name: &mut Option<Vec<u8>>) {
-        if has_names() {
-            self.broadcast(&signed(name, lines));
-        } else {
-            self.broadcast(lines);
+        if !has_names() {
+            return self.broadcast(lines);
+        }
+        // One by one: a long name before each of many short lines would be more than fits in memory.
+        for line in lines.split_inclusive(|&byte| byte == b'\n') {
+            match name {
+                Some(name) => self.broadcast(&[name.as_slice(), b": ", line].concat()),
+                None => *name = Some(line[..line.len() - 1].to_vec()),
+            }
         }
     }
 
@@ -240,17 +245,4 @@ impl Server {
             self.callbacks.remove(&token);
         }
     }
-}
-
-/// What the others hear of a client's lines: the first one is its name, which goes before all
-/// others.
-fn signed(name: &mut Option<Vec<u8>>, lines: &[u8]) -> Vec<u8> {
-    let mut signed = Vec::new();
-    for line in lines.split_inclusive(|&byte| byte == b'\n') {
-        match name {
-            Some(name) => signed.extend([name, b": ".as_slice(), line].concat()),
-            None => *name = Some(line[..line.len() - 1].to_vec()),
-        }
-    }
-    signed
 }

@@ -185,25 +185,42 @@ impl Server {
             }
             decoder.push(&received);
             while let Some(lines) = decoder.next_lines().map_err(io::Error::other)? {
-                self.relay(client, lines, &mut name);
-            }
-            // More in one turn could take clients that keep up over the limit.
-            if self.log.borrow().end() - self.flushed.get() > self.args.max_backlog as u64 / 2 {
-                co.yield_(Wait::Turn).await;
+                self.relay(co, client, lines, &mut name).await;
             }
         }
         if let Some(tail) = decoder.finish() {
-            self.relay(client, &tail, &mut name);
+            self.relay(co, client, &tail, &mut name).await;
         }
         self.settle(co, client).await
     }
 
-    /// Owes lines as they are, or with their speaker's name before each of them.
-    fn relay(&self, client: &Client, lines: &[u8], name: &mut Option<Vec<u8>>) {
-        if has_names() {
-            self.broadcast(client, &signed(name, lines));
-        } else {
+    /// Owes lines as they are, or with their speaker's name before each of them: its first line.
+    async fn relay(
+        &self,
+        co: &Yielder<Wait>,
+        client: &Client,
+        lines: &[u8],
+        name: &mut Option<Vec<u8>>,
+    ) {
+        if !has_names() {
             self.broadcast(client, lines);
+            return self.leave_room(co).await;
+        }
+        // One by one: a long name before each of many short lines is much in one turn.
+        for line in lines.split_inclusive(|&byte| byte == b'\n') {
+            match name {
+                Some(name) => self.broadcast(client, &[name.as_slice(), b": ", line].concat()),
+                None => *name = Some(line[..line.len() - 1].to_vec()),
+            }
+            self.leave_room(co).await;
+        }
+    }
+
+    /// Waits for the next turn where this one has brought much: more could take clients that keep
+    /// up over the limit.
+    async fn leave_room(&self, co: &Yielder<Wait>) {
+        if self.log.borrow().end() - self.flushed.get() > self.args.max_backlog as u64 / 2 {
+            co.yield_(Wait::Turn).await;
         }
     }
 
@@ -320,16 +337,4 @@ fn write_owed(log: &SharedLog, client: &Client, cursor: &mut Cursor) -> io::Resu
             Err(error) => return Err(error),
         }
     }
-}
-
-/// What the others hear of a client's lines: the first one is its name, which goes before all others.
-fn signed(name: &mut Option<Vec<u8>>, lines: &[u8]) -> Vec<u8> {
-    let mut signed = Vec::new();
-    for line in lines.split_inclusive(|&byte| byte == b'\n') {
-        match name {
-            Some(name) => signed.extend([name, b": ".as_slice(), line].concat()),
-            None => *name = Some(line[..line.len() - 1].to_vec()),
-        }
-    }
-    signed
 }
