@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use clap::ValueEnum;
 
 /// The mdBook that is installed where there is none; any of its series will do.
 const VERSION: &str = "0.5.4";
@@ -45,12 +46,12 @@ enum Action {
     /// them.
     Measure {
         /// What to measure
-        #[arg(value_enum, default_values_t = [Measured::Policies, Measured::Growth, Measured::Copies])]
+        #[arg(value_enum, default_values_t = Measured::value_variants().to_vec())]
         what: Vec<Measured>,
     },
 }
 
-#[derive(Clone, Copy, clap::ValueEnum)]
+#[derive(Clone, Copy, ValueEnum)]
 enum Measured {
     /// The five policies of backpressure, with a client that does not read
     Policies,

@@ -10,10 +10,11 @@ use std::process::Command;
 use anyhow::Context;
 use compare::results::Machine;
 use harness::Server;
-use rustix::process::{Resource, Signal, getrlimit};
+use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
-use crate::growth::{CLIENTS, DESIGNS, IN_FLIGHT, LINE, Servers, table};
+use crate::growth::{CLIENTS, DESIGNS, IN_FLIGHT, LINE, Servers, machine, table};
+use crate::kept;
 
 /// Where the measurement is kept, from the root of the workspace.
 pub const FILE: &str = "book/measured/copies.json";
@@ -83,10 +84,8 @@ pub fn measure(root: &Path) -> anyhow::Result<()> {
             });
         }
     }
-    let open_files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let copies = Copies { machine: Machine::read(open_files)?, work };
-    let json = serde_json::to_string_pretty(&copies)? + "\n";
-    fs::write(root.join(FILE), json).context("cannot keep the measurement")
+    let copies = Copies { machine: machine()?, work };
+    kept::keep(root, FILE, &copies)
 }
 
 /// How many bytes a server has copied in its life, in which there were so many turns.

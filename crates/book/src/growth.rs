@@ -20,6 +20,8 @@ use rustix::process::{Pid, Resource, Signal, getrlimit, kill_process};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
+use crate::kept;
+
 /// Where the measurement is kept, from the root of the workspace.
 pub const FILE: &str = "book/measured/growth.json";
 
@@ -137,10 +139,13 @@ pub fn measure(root: &Path) -> anyhow::Result<()> {
             }
         }
     }
-    let open_files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let growth = Growth { machine: Machine::read(open_files)?, work };
-    let json = serde_json::to_string_pretty(&growth)? + "\n";
-    fs::write(root.join(FILE), json).context("cannot keep the measurement")
+    let growth = Growth { machine: machine()?, work };
+    kept::keep(root, FILE, &growth)
+}
+
+/// What is measured on.
+pub(crate) fn machine() -> anyhow::Result<Machine> {
+    Machine::read(getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX))
 }
 
 /// The programs of the designs, in the release profile.

@@ -1,4 +1,5 @@
-//! A run of `cargo xtask compare` that the book keeps, to take its figures from.
+//! What the book keeps to take its figures from: runs of `cargo xtask compare`, and its own
+//! measurements.
 
 use std::fs;
 use std::path::Path;
@@ -6,6 +7,7 @@ use std::path::Path;
 use anyhow::Context;
 use compare::Results;
 use compare::results::{Load, Measurement, Scenario};
+use serde::Serialize;
 
 /// A run, and where it is kept.
 pub(crate) struct Kept {
@@ -42,6 +44,12 @@ impl Kept {
         let found = measurements.find(|it| it.subject == subject && is_it(&it.load));
         found.with_context(|| format!("{} lacks a figure of {scenario}, {subject}", self.file))
     }
+}
+
+/// Writes what the book has measured by itself to `file`, from the root of the workspace.
+pub(crate) fn keep(root: &Path, file: &str, measured: &impl Serialize) -> anyhow::Result<()> {
+    let json = serde_json::to_string_pretty(measured)? + "\n";
+    fs::write(root.join(file), json).context("cannot keep the measurement")
 }
 
 /// Parts for the chapters to include, one for each anchor.

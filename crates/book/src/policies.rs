@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::Context;
 use harness::Server;
 use serde::{Deserialize, Serialize};
 
+use crate::kept;
 use crate::programs::{Invocation, Program, Programs};
 
 /// Where the measurement is kept, from the root of the workspace.
@@ -69,8 +69,7 @@ pub fn measure(root: &Path) -> anyhow::Result<()> {
         let server = Server::start(&mut command)?;
         rooms.push(room(policy, &server)?);
     }
-    let json = serde_json::to_string_pretty(&rooms)? + "\n";
-    std::fs::write(root.join(FILE), json).context("cannot keep the measurement")
+    kept::keep(root, FILE, &rooms)
 }
 
 /// What is measured, as a table.

@@ -202,7 +202,7 @@ impl Server {
         if !has_names() {
             return self.broadcast(lines);
         }
-        // One by one: a long name before each of many short lines would be more than fits in memory.
+        // One by one: a long name before each of many short lines would not fit in memory.
         for line in lines.split_inclusive(|&byte| byte == b'\n') {
             match name {
                 Some(name) => self.broadcast(&[name.as_slice(), b": ", line].concat()),
