@@ -84,6 +84,9 @@ pub struct Socket {
     pub rx_queue: u32,
     /// Bytes sent and not acknowledged by the other end.
     pub tx_queue: u32,
+    /// Whether the kernel has already tried in vain to send more of `tx_queue`: the other end has no
+    /// room, and will have none until its owner reads.
+    pub refused: bool,
     /// Its inode: 0 where no process holds it (not yet accepted, or closed).
     pub inode: u64,
 }

@@ -14,8 +14,9 @@ use crate::wire::Kind;
 /// Two readings, 20 ms apart, agree that
 /// - every thread sleeps in a call that no time-out ends: it cannot wake by itself;
 /// - nothing is on its way: what a client has sent has arrived in the server's queue, or was read;
-///   what the server has sent has arrived at the client; and where one end of a connection is gone,
-///   the other knows;
+///   what the server has sent has arrived at the client; TCP, which pauses before it sends more to
+///   who has little room, has tried that and was refused; and where one end of a connection is
+///   gone, the other knows;
 /// - nobody who waits for a connection or for bytes has one there to take;
 /// - and nothing moved in between: threads, calls, context switches, processor time and queues.
 ///
@@ -217,7 +218,10 @@ impl Reading {
         let nothing_on_its_way = self.sockets.iter().all(|socket| match self.other_end(socket) {
             // It was reset, which leaves nothing behind to be seen.
             None if socket.established => false,
-            other => socket.tx_queue == 0 || other.is_some_and(|other| other.rx_queue > 0),
+            other => {
+                let no_room = socket.refused && other.is_some_and(|other| other.rx_queue > 0);
+                socket.tx_queue == 0 || no_room
+            }
         });
         let sleeps = |thread: &Thread| match &thread.state {
             State::Asleep(Call::Accept(_)) => self.not_accepted() == 0,
@@ -332,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reset_on_its_way_is_no_rest() {
+    fn what_is_on_its_way_is_no_rest() {
         let [server, client] = ["127.0.0.1:3000", "127.0.0.1:50000"].map(|it| it.parse().unwrap());
         let end = |local, remote| Socket {
             local,
@@ -341,6 +345,7 @@ mod tests {
             established: true,
             rx_queue: 0,
             tx_queue: 0,
+            refused: false,
             inode: 1,
         };
         let asleep = Thread {
@@ -355,6 +360,11 @@ mod tests {
             threads: vec![asleep],
             cpu_ticks: 0,
         };
+        assert!(reading.is_at_rest());
+        reading.sockets[0].tx_queue = 100;
+        reading.sockets[1].rx_queue = 100;
+        assert!(!reading.is_at_rest(), "TCP may only pause");
+        reading.sockets[0].refused = true;
         assert!(reading.is_at_rest());
         reading.sockets.pop();
         assert!(!reading.is_at_rest());

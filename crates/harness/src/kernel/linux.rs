@@ -132,7 +132,8 @@ fn table(text: &str) -> io::Result<Vec<Socket>> {
             Ok(table) => {
                 let rows = of_interest(&table, text);
                 let parsed = TcpNetEntries::from_buf_read(rows.as_bytes(), current_system_info());
-                entries.extend(parsed.map_err(io_error)?.0);
+                let parsed = parsed.map_err(io_error)?.0;
+                entries.extend(parsed.into_iter().zip(rows.lines().skip(1).map(refused)));
             }
             // A kernel without IPv6.
             Err(error) if error.kind() == io::ErrorKind::NotFound && !entries.is_empty() => {}
@@ -141,18 +142,40 @@ fn table(text: &str) -> io::Result<Vec<Socket>> {
     }
     let canonical =
         |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
-    let sockets = entries.into_iter().filter(|entry| entry.state != TcpState::TimeWait);
+    let sockets = entries.into_iter().filter(|(entry, _)| entry.state != TcpState::TimeWait);
     Ok(sockets
-        .map(|entry| Socket {
+        .map(|(entry, refused)| Socket {
             local: canonical(entry.local_address),
             remote: canonical(entry.remote_address),
             listening: entry.state == TcpState::Listen,
             established: entry.state == TcpState::Established,
             rx_queue: entry.rx_queue,
             tx_queue: entry.tx_queue,
+            refused,
             inode: entry.inode,
         })
         .collect())
+}
+
+/// [`Socket::refused`] of a row, by the timer of its socket. Where the other end has closed its
+/// window, the kernel asks again after a time that doubles whenever there is still no room: who waits
+/// for longer than the first time was refused. The columns are those of `get_tcp4_sock` in
+/// `net/ipv4/tcp_ipv4.c`.
+fn refused(row: &str) -> bool {
+    /// `TCP_RTO_MIN`, in hundredths of a second as all of them.
+    const SHORTEST: u64 = 20;
+    let columns: Vec<_> = row.split_ascii_whitespace().collect();
+    let number = |index: usize, radix| u64::from_str_radix(columns.get(index)?, radix).ok();
+    match columns.get(5).and_then(|timer| timer.split_once(':')) {
+        // It retransmits: how often it has done so.
+        Some(("01", _)) => number(6, 16) > Some(0),
+        // It probes the window: what is left of the wait.
+        Some(("04", left)) => {
+            let first = number(12, 10).map_or(SHORTEST, |time| time.max(SHORTEST));
+            u64::from_str_radix(left, 16).is_ok_and(|left| left > first)
+        }
+        _ => false,
+    }
 }
 
 /// The header of a table of sockets, and those of its rows that contain `text`.
@@ -241,11 +264,13 @@ fn io_error(error: ProcError) -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
     use std::net::{TcpListener, TcpStream};
 
     use procfs::FromRead;
 
     use super::*;
+    use crate::wait;
 
     /// What a line of /proc/PID/task/TID/syscall says that the thread sleeps in.
     fn parse(line: &str) -> Call {
@@ -296,6 +321,33 @@ mod tests {
         assert_eq!(of_interest(table, ":0BB8 "), rows[..3].concat());
         assert_eq!(of_interest(table, ":0BB9 "), [rows[0], rows[3]].concat());
         assert_eq!(of_interest(rows[1], ":").lines().count(), 1, "it has two of them");
+    }
+
+    #[test]
+    fn who_probes_for_the_second_time_was_refused() {
+        let row = |timer: &str| {
+            format!("0: 0100007F:0BB8 0100007F:D437 01 00003E80:0 {timer} 0 0 25 2 0 20 4 31 10 7")
+        };
+        assert!(!refused(&row("00:00000000 00000000")), "no timer");
+        assert!(!refused(&row("04:00000014 00000000")), "the first probe has not been sent");
+        assert!(refused(&row("04:00000028 00000000")));
+        assert!(!refused(&row("01:00000014 00000000")), "it may be acknowledged at any moment");
+        assert!(refused(&row("01:00000028 00000001")));
+    }
+
+    #[test]
+    fn bytes_without_room_at_the_other_end_are_refused() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let _accepted = listener.accept().unwrap();
+        let find = || {
+            let rows = super::super::sockets(listener.local_addr()?.port())?;
+            Ok(rows.into_iter().find(|row| Some(row.local) == client.local_addr().ok()))
+        };
+        assert!(!find().unwrap().unwrap().refused, "nothing was sent");
+        client.set_nonblocking(true).unwrap();
+        while (&client).write(&[0; 1 << 16]).is_ok() {}
+        wait::until(find, |row| row.as_ref().is_some_and(|row| row.refused)).unwrap();
     }
 
     #[test]
