@@ -1,4 +1,4 @@
-use conformance::{Bench, Case, Outcome, Require, passed};
+use conformance::{Bench, Case, Failure, Outcome, Require, Symptom, ensure, passed};
 use harness::{Server, play};
 
 use super::HELLO;
@@ -15,6 +15,8 @@ pub(super) const CASES: &[Case] = &[
         .why("What is known of a client has to outlast the callback."),
     Case::broadcast("04-names/02", "a name may come in pieces", a_name_may_come_in_pieces)
         .why("A name is a line, and a line may come in two reads, or two lines in one."),
+    Case::broadcast("04-names/03", "a long name goes before many short lines", a_long_name)
+        .why("A client that sends little could make the server keep a thousand times as much."),
 ];
 
 /// A says a line, and what is too long for a line, at once; and then no more. C speaks.
@@ -74,5 +76,31 @@ pub(super) fn a_name_may_come_in_pieces(bench: &Bench<'_>) -> Outcome {
     e.expect_eof().require("who has left is told the end in return")?;
     server.connect("f")?.send(b"fay\nhello\n")?;
     d.expect(b"fay: hello\n").require("nobody hears a name, though nothing comes after it")?;
+    passed()
+}
+
+/// A says a name of 48 KiB, and then a thousand empty lines at once. B hears 48 MiB, and reads all the
+/// time. Nobody is behind, so the server has nothing to keep.
+fn a_long_name(bench: &Bench<'_>) -> Outcome {
+    const KIB: usize = 1 << 10;
+    const MIB: usize = 1 << 20;
+    let server = Server::start(bench.command(0).env("NAMES", "1"))?;
+    let [mut b, mut a] = [server.connect("b")?, server.connect("a")?];
+    let name = vec![b'n'; 48 * KIB];
+    a.send(&[&name, b"\nhello\n".as_slice()].concat())?;
+    b.expect(&[&name, b": hello\n".as_slice()].concat())
+        .require("a name may be as long as a line")?;
+    let before = server.peak_rss_bytes()?;
+    let heard = [&name, b": \n".as_slice()].concat().repeat(KIB);
+    play(&mut [a.part().send(&[b'\n'; KIB]), b.part().expect(&heard)])
+        .require("the name goes before each line, however many come at once")?;
+    let growth = (server.peak_rss_bytes()?.saturating_sub(before)) as usize;
+    ensure(growth < 16 * MIB, || {
+        let requirement = "the name before a thousand short lines is not kept a thousand times";
+        let expected = "less than 16 MiB more than before";
+        Failure::new(requirement, expected, format!("{} MiB more", growth / MIB))
+            .looks_like(Symptom::TooMuch)
+            .at(&server)
+    })?;
     passed()
 }
