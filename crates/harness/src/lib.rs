@@ -8,7 +8,7 @@
 //! - [`Client`] is one connection with a name. [`play`] moves the bytes of several at once.
 //! - [`Stuck`] is the proof that a server will do nothing more until somebody else acts. A client
 //!   that waits for a server gets it instead of the bytes, as soon as it is proved: tens of
-//!   milliseconds, not a time-out.
+//!   milliseconds, up to a second where queues are full, not a time-out.
 //! - [`Trouble`] is what a wait met instead of what it waited for, with the state of the server at
 //!   that moment.
 //! - [`observe`] keeps the wire log of what is started meanwhile: who sent what when, and what the
