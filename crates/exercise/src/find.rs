@@ -37,6 +37,8 @@ pub struct Mark {
     pub base: String,
     /// How hard it is: from 1, a few lines in one place, to 3, an hour or more.
     pub level: u8,
+    /// The stage after whose exercises it comes, if it is for a chapter behind that stage's.
+    pub after: Option<String>,
     /// What the learner begins with.
     #[serde(default)]
     pub begins_with: Beginning,
@@ -79,7 +81,8 @@ pub struct Unknown {
     nearest: Vec<String>,
 }
 
-/// All exercises under `root`: stage by stage, the easy ones first.
+/// All exercises under `root` in the order in which they are meant to be solved: stage by stage, the
+/// easy ones first.
 ///
 /// # Errors
 /// A folder is not an exercise.
@@ -92,10 +95,10 @@ pub fn find_all(root: &Path) -> anyhow::Result<Vec<Exercise>> {
         .filter(|directory| directory.join("Cargo.toml").exists())
         .map(|directory| Exercise::read(root, directory))
         .collect::<anyhow::Result<Vec<_>>>()?;
-    let key = |exercise: &Exercise| {
-        (exercise.mark.base.clone(), exercise.mark.level, exercise.name.clone())
-    };
-    exercises.sort_by_cached_key(key);
+    exercises.sort_by_cached_key(|Exercise { mark, name, .. }| {
+        let stage = mark.after.as_ref().unwrap_or(&mark.base);
+        (stage.clone(), mark.after.is_some(), mark.level, name.clone())
+    });
     Ok(exercises)
 }
 

@@ -125,6 +125,9 @@ fn is_complete(exercise: &Exercise) -> Result<(), String> {
     ensure(readme.lines().count() <= 30, || "README.md is more than a few lines".to_owned())?;
     ensure(hints.iter().all(|hint| hint.trim().len() > 20), || "a hint is empty".to_owned())?;
     ensure(exercise.title.len() <= 52, || "the title is too long for the list".to_owned())?;
+    let after = exercise.mark.after.as_deref().unwrap_or(&exercise.mark.base);
+    let stage = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(after);
+    ensure(stage.exists(), || format!("it comes after {after}, which is no stage"))?;
     let unknown = exercise.unknown_case();
     ensure(unknown.is_none(), || format!("the mark speaks of {unknown:?}, which does not exist"))
 }
