@@ -26,7 +26,7 @@ use compare::{
 /// counted from the moment the message was meant to leave.
 ///
 /// Before the rounds, the load generator is measured itself, against a server that does as little
-/// as one can: what comes within 80 % of that is marked. `07x2` is stage 07 with two cores.
+/// as one can: what reaches 80 % of that is marked. `07x2` is stage 07 with two cores.
 ///
 /// Every run is kept below `target/compare`, and `latest` there is a link to the last one.
 #[derive(clap::Args)]
