@@ -204,7 +204,7 @@ impl Server {
     ) {
         if !has_names() {
             self.broadcast(client, lines);
-            return self.leave_room(co).await;
+            return self.pace(co).await;
         }
         // One by one: a long name before each of many short lines is much in one turn.
         for line in lines.split_inclusive(|&byte| byte == b'\n') {
@@ -212,13 +212,13 @@ impl Server {
                 Some(name) => self.broadcast(client, &[name.as_slice(), b": ", line].concat()),
                 None => *name = Some(line[..line.len() - 1].to_vec()),
             }
-            self.leave_room(co).await;
+            self.pace(co).await;
         }
     }
 
     /// Waits for the next turn where this one has brought much: more could take clients that keep
     /// up over the limit.
-    async fn leave_room(&self, co: &Yielder<Wait>) {
+    async fn pace(&self, co: &Yielder<Wait>) {
         if self.log.borrow().end() - self.flushed.get() > self.args.max_backlog as u64 / 2 {
             co.yield_(Wait::Turn).await;
         }
