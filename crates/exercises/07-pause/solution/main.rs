@@ -172,7 +172,7 @@ impl Server {
             let stays = end == Position::MAX;
             // More in one turn could take clients that keep up over the limit.
             let grown = self.room.log().end() - *head.borrow();
-            // Who is gone cannot catch up: it would wait for itself.
+            // Who is gone is read from all the same: the log is kept for it until its end is found.
             let paused = *laggards.borrow_and_update() > 0 && !gone;
             let may_read = stays && !paused && grown <= self.args.max_backlog as u64 / 2;
             let may_write = select! {
