@@ -157,7 +157,7 @@ fn matrix_page(report: &Report) -> String {
             format_args!("| [{id}](#{anchor}) | {title} |{}\n", cells.collect::<String>()),
         );
     }
-    text += "\nWhat the cases that judge nothing have measured in this run:\n\n";
+    text += "\nWhat was measured and not judged in this run:\n\n";
     for (place, first) in report.servers[0].rows.iter().enumerate() {
         let measured = |row: &Row| match &row.verdict {
             Verdict::Info(text) => Some(text.lines().next().unwrap_or_default().to_owned()),
