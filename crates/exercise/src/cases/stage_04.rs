@@ -79,8 +79,8 @@ pub(super) fn a_name_may_come_in_pieces(bench: &Bench<'_>) -> Outcome {
     passed()
 }
 
-/// A says a name of 48 KiB, and then a thousand empty lines at once. B hears 48 MiB, and reads all the
-/// time. Nobody is behind, so the server has nothing to keep.
+/// A says a name of 48 KiB, and then a thousand empty lines at once. B hears 48 MiB, and reads all
+/// the time. Nobody is behind, so the server has nothing to keep.
 fn a_long_name(bench: &Bench<'_>) -> Outcome {
     const KIB: usize = 1 << 10;
     const MIB: usize = 1 << 20;
@@ -94,7 +94,7 @@ fn a_long_name(bench: &Bench<'_>) -> Outcome {
     let heard = [&name, b": \n".as_slice()].concat().repeat(KIB);
     play(&mut [a.part().send(&[b'\n'; KIB]), b.part().expect(&heard)])
         .require("the name goes before each line, however many come at once")?;
-    let growth = (server.peak_rss_bytes()?.saturating_sub(before)) as usize;
+    let growth = server.peak_rss_bytes()?.saturating_sub(before) as usize;
     ensure(growth < 16 * MIB, || {
         let requirement = "the name before a thousand short lines is not kept a thousand times";
         let expected = "less than 16 MiB more than before";

@@ -158,8 +158,8 @@ fn table(text: &str) -> io::Result<Vec<Socket>> {
 }
 
 /// [`Socket::refused`] of a row, by the timer of its socket. Where the other end has closed its
-/// window, the kernel asks again after a time that doubles whenever there is still no room: who waits
-/// for longer than the first time was refused. The columns are those of `get_tcp4_sock` in
+/// window, the kernel asks again after a time that doubles whenever there is still no room: who
+/// waits for longer than the first time was refused. The columns are those of `get_tcp4_sock` in
 /// `net/ipv4/tcp_ipv4.c`.
 fn refused(row: &str) -> bool {
     /// `TCP_RTO_MIN`, in hundredths of a second as all of them.
