@@ -188,7 +188,7 @@ impl Server {
             self.broadcast(lines);
         }
         if received == 0 {
-            // The end; or a reset that a write was told of instead, and then there is no peer.
+            // The end; or a reset whose error a write has got already: then there is no peer.
             client.stream.peer_addr()?;
             if let Some(tail) = client.decoder.finish() {
                 self.broadcast(&tail);

@@ -176,7 +176,7 @@ impl Server {
         let arrived = self.buffer[..received].to_vec();
         self.broadcast(&arrived);
         if received == 0 {
-            // The end; or a reset that a write was told of instead, and then there is no peer.
+            // The end; or a reset whose error a write has got already: then there is no peer.
             client.stream.peer_addr()?;
         }
         Ok(received > 0)

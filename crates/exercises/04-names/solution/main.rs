@@ -188,7 +188,7 @@ impl Server {
             self.relay(lines, &mut client.name);
         }
         if received == 0 {
-            // The end; or a reset that a write was told of instead, and then there is no peer.
+            // The end; or a reset whose error a write has got already: then there is no peer.
             client.stream.peer_addr()?;
             if let Some(tail) = client.decoder.finish() {
                 self.relay(&tail, &mut client.name);

@@ -305,7 +305,7 @@ impl Client {
         match self.stream.read(buffer) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
             Ok(0) => {
-                // The end; or a reset that a write was told of instead, and then there is no peer.
+                // The end; or a reset whose error a write has got already: then there is no peer.
                 self.stream.peer_addr()?;
                 self.leaving = true;
                 Ok(0)

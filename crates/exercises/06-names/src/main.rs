@@ -290,7 +290,7 @@ impl Server {
     fn try_read(&self, mut stream: &TcpStream) -> io::Result<Vec<u8>> {
         let mut buffer = self.buffer.borrow_mut();
         match stream.read(&mut buffer)? {
-            // The end; or a reset that a write was told of instead, and then there is no peer.
+            // The end; or a reset whose error a write has got already: then there is no peer.
             0 => stream.peer_addr().map(|_| Vec::new()),
             received => Ok(buffer[..received].to_vec()),
         }

@@ -265,7 +265,7 @@ async fn read(stream: &TcpStream) -> io::Result<Vec<u8>> {
 fn try_read(stream: &TcpStream) -> io::Result<Option<Vec<u8>>> {
     let mut received = Vec::with_capacity(BUFFER);
     match stream.try_read_buf(&mut received) {
-        // The end; or a reset that a write was told of instead, and then there is no peer.
+        // The end; or a reset whose error a write has got already: then there is no peer.
         Ok(0) => stream.peer_addr().map(|_| Some(received)),
         Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
         read => read.map(|_| Some(received)),
