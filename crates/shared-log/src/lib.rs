@@ -37,8 +37,8 @@ pub struct Cursor {
 }
 
 impl SharedLog {
-    /// A log that needs less than a quarter of its memory gives back half of it, but so many bytes
-    /// it keeps.
+    /// A log that needs less than a quarter of its memory gives back half of it or more, but so
+    /// many bytes it keeps.
     const KEPT_CAPACITY: usize = 1024 * 1024;
 
     /// A cursor at the end: its client is owed every line from now on.
