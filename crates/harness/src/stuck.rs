@@ -219,8 +219,7 @@ impl Reading {
             // It was reset, which leaves nothing behind to be seen.
             None if socket.established => false,
             other => {
-                let no_room = socket.refused && other.is_some_and(|other| other.rx_queue > 0);
-                socket.tx_queue == 0 || no_room
+                socket.tx_queue == 0 || socket.refused && other.is_some_and(|it| it.rx_queue > 0)
             }
         });
         let sleeps = |thread: &Thread| match &thread.state {

@@ -164,15 +164,15 @@ fn table(text: &str) -> io::Result<Vec<Socket>> {
 fn refused(row: &str) -> bool {
     /// `TCP_RTO_MIN`, in hundredths of a second as all of them.
     const SHORTEST: u64 = 20;
-    let columns: Vec<_> = row.split_ascii_whitespace().collect();
-    let number = |index: usize, radix| u64::from_str_radix(columns.get(index)?, radix).ok();
-    match columns.get(5).and_then(|timer| timer.split_once(':')) {
+    let number = |column: Option<&str>, radix| u64::from_str_radix(column?, radix).ok();
+    let mut columns = row.split_ascii_whitespace().skip(5);
+    match columns.next().and_then(|timer| timer.split_once(':')) {
         // It retransmits: how often it has done so.
-        Some(("01", _)) => number(6, 16) > Some(0),
-        // It probes the window: what is left of the wait.
+        Some(("01", _)) => number(columns.next(), 16) > Some(0),
+        // It probes the window: what is left of the wait, and how long the first was.
         Some(("04", left)) => {
-            let first = number(12, 10).map_or(SHORTEST, |time| time.max(SHORTEST));
-            u64::from_str_radix(left, 16).is_ok_and(|left| left > first)
+            let first = number(columns.nth(6), 10).unwrap_or(0).max(SHORTEST);
+            number(Some(left), 16) > Some(first)
         }
         _ => false,
     }
@@ -331,6 +331,8 @@ mod tests {
         assert!(!refused(&row("00:00000000 00000000")), "no timer");
         assert!(!refused(&row("04:00000014 00000000")), "the first probe has not been sent");
         assert!(refused(&row("04:00000028 00000000")));
+        let slow = row("04:00000028 00000000").replace(" 20 4 ", " 40 4 ");
+        assert!(!refused(&slow), "so long is the first wait there");
         assert!(!refused(&row("01:00000014 00000000")), "it may be acknowledged at any moment");
         assert!(refused(&row("01:00000028 00000001")));
     }
