@@ -7,7 +7,10 @@ use std::time::Duration;
 use harness::{Cause, Client, End, Part, Server, Stuck, play};
 
 use crate::history::{Faults, Hearing, Owed, Talk};
-use crate::{Bench, Case, Failure, Finding, Outcome, Problem, Require, Symptom, ensure, passed};
+use crate::{
+    Bench, Case, Failure, Finding, Outcome, Problem, Require, Symptom, ensure, ensure_growth_below,
+    passed,
+};
 
 pub(crate) const CASES: &[Case] = &[
     Case::broadcast("bcast/01", "everyone but the sender", everyone_but_the_sender)
@@ -391,13 +394,7 @@ fn backlog_policy(bench: &Bench<'_>) -> Outcome {
         .wait_until("s to be disconnected", state, |state| *state == "disconnected")
         .require("a reader that falls behind by more than 16 MiB is disconnected")?;
     speech.go_on_to(speech.said.len() + 2 * MAX_BACKLOG, &mut a, &mut b, &mut s)?;
-    let growth = server.peak_rss_bytes()?.saturating_sub(memory) as usize;
-    ensure(growth < MAX_BACKLOG + 16 * MIB, || {
-        let expected = format!("less than {} MiB more than before", MAX_BACKLOG / MIB + 16);
-        Failure::new("the backlog is bounded", expected, format!("{} MiB more", growth / MIB))
-            .looks_like(Symptom::TooMuch)
-            .at(&server)
-    })?;
+    ensure_growth_below(2 * MAX_BACKLOG, &server, memory, "the backlog is bounded")?;
 
     // Others may say it in other words.
     if bench.is_ours() {
@@ -532,14 +529,8 @@ fn line_length_at_the_limit_and_over(bench: &Bench<'_>) -> Outcome {
     send_in_vain(&mut endless, &vec![b'x'; 64 * MIB])?;
     server.wait_until_read(&endless)?;
     each_speaks(bench, &mut others).require("nobody else notices a line over the limit")?;
-    let growth = server.peak_rss_bytes()?.saturating_sub(memory) as usize;
     // Who keeps the line grows by all of it. Where garbage is collected, that takes its time.
-    ensure(growth < 48 * MIB, || {
-        let actual = format!("{} MiB more", growth / MIB);
-        Failure::new("a line that never ends is not kept", "less than 48 MiB more memory", actual)
-            .looks_like(Symptom::TooMuch)
-            .at(&server)
-    })?;
+    ensure_growth_below(48 * MIB, &server, memory, "a line that never ends is not kept")?;
     match is_closed {
         true => passed(),
         false => Ok(Finding::NonStrict("the line is dropped, and its sender stays".to_owned())),
@@ -791,14 +782,8 @@ fn six_slow_readers(bench: &Bench<'_>) -> Outcome {
     let mut speech = Speech::new(bench);
     let queued = speech.go_on_until_behind(&server, a, b, s)?;
     speech.go_on_to(queued + MAX_BACKLOG + 4 * MIB, a, b, s)?;
-    let growth = server.peak_rss_bytes()?.saturating_sub(memory) as usize;
-    ensure(growth < MAX_BACKLOG + 16 * MIB, || {
-        let expected = format!("less than {} MiB more than before", MAX_BACKLOG / MIB + 16);
-        let requirement = "the backlog is bounded for the server, not for each client";
-        Failure::new(requirement, expected, format!("{} MiB more", growth / MIB))
-            .looks_like(Symptom::TooMuch)
-            .at(&server)
-    })?;
+    let requirement = "the backlog is bounded for the server, not for each client";
+    ensure_growth_below(2 * MAX_BACKLOG, &server, memory, requirement)?;
     one_speaks(bench, &mut clients[..2], 0)?;
     passed()
 }

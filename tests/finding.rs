@@ -57,6 +57,26 @@ pub fn ensure(condition: bool, failure: impl FnOnce() -> Failure) -> Result<(), 
     if condition { Ok(()) } else { Err(failure().into()) }
 }
 
+/// The server's resident memory, `before` bytes once, has never grown by `most` bytes or more.
+///
+/// # Errors
+/// It has: `requirement` is not kept. Or the memory cannot be read.
+pub fn ensure_growth_below(
+    most: usize,
+    server: &Server,
+    before: u64,
+    requirement: &str,
+) -> Result<(), Box<Problem>> {
+    const MIB: usize = 1 << 20;
+    let growth = server.peak_rss_bytes()?.saturating_sub(before) as usize;
+    ensure(growth < most, || {
+        let expected = format!("less than {} MiB more than before", most / MIB);
+        Failure::new(requirement, expected, format!("{} MiB more", growth / MIB))
+            .looks_like(Symptom::TooMuch)
+            .at(server)
+    })
+}
+
 impl Failure {
     /// `requirement` was not met: `expected` and `actual` say how.
     pub fn new(requirement: &str, expected: impl Into<String>, actual: impl Into<String>) -> Self {

@@ -39,7 +39,9 @@ mod verdict;
 
 pub use bench::Bench;
 pub use examine::{Examined, examine, examine_within};
-pub use finding::{Failure, Finding, Outcome, Problem, Require, ensure, passed};
+pub use finding::{
+    Failure, Finding, Outcome, Problem, Require, ensure, ensure_growth_below, passed,
+};
 pub use subject::{Mode, Profile, ProfileError, Subject, Target, covers};
 pub use symptom::Symptom;
 pub use trials::{run_as_tests, run_example_as_tests};

@@ -1,4 +1,4 @@
-use conformance::{Bench, Case, Failure, Outcome, Require, Symptom, ensure, passed};
+use conformance::{Bench, Case, Outcome, Require, ensure_growth_below, passed};
 use harness::{Server, play};
 
 use super::HELLO;
@@ -94,13 +94,7 @@ fn a_long_name(bench: &Bench<'_>) -> Outcome {
     let heard = [&name, b": \n".as_slice()].concat().repeat(KIB);
     play(&mut [a.part().send(&[b'\n'; KIB]), b.part().expect(&heard)])
         .require("the name goes before each line, however many come at once")?;
-    let growth = server.peak_rss_bytes()?.saturating_sub(before) as usize;
-    ensure(growth < 16 * MIB, || {
-        let requirement = "the name before a thousand short lines is not kept a thousand times";
-        let expected = "less than 16 MiB more than before";
-        Failure::new(requirement, expected, format!("{} MiB more", growth / MIB))
-            .looks_like(Symptom::TooMuch)
-            .at(&server)
-    })?;
+    let requirement = "the name before a thousand short lines is not kept a thousand times";
+    ensure_growth_below(16 * MIB, &server, before, requirement)?;
     passed()
 }
