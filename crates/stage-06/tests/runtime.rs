@@ -5,38 +5,40 @@
 mod runtime;
 
 use std::cell::{Cell, RefCell};
-use std::future;
+use std::path::Path;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::task::{Poll, Waker};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fs, future, thread};
 
 use crate::runtime::Runtime;
 
-/// The future leaves its waker with another thread, and looks again after that: what it waits for
-/// may have come between. The runtime is asleep when the thread wakes it.
+/// The thread wakes the task only when the runtime is asleep.
 #[test]
 fn a_task_can_be_woken_from_another_thread() {
-    let runtime = Runtime::new().expect("a selector");
-    runtime.spawn(async {
-        let (done, waker) = (Arc::new(Mutex::new(false)), Arc::new(Mutex::new(None::<Waker>)));
-        let (set_done, taken) = (Arc::clone(&done), Arc::clone(&waker));
-        let thread = thread::spawn(move || {
-            *set_done.lock().expect("nobody panics") = true;
-            if let Some(waker) = taken.lock().expect("nobody panics").take() {
-                waker.wake();
-            }
-        });
-        future::poll_fn(|context| {
-            *waker.lock().expect("nobody panics") = Some(context.waker().clone());
-            if *done.lock().expect("nobody panics") { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
-        thread.join().expect("nobody panics");
+    let here = fs::read_link("/proc/thread-self").expect("a link to PID/task/TID");
+    let stat = Path::new("/proc").join(here).join("stat");
+    let done = Arc::new(AtomicBool::new(false));
+    let (set_done, (leave, left)) = (Arc::clone(&done), mpsc::channel::<Waker>());
+    let thread = thread::spawn(move || {
+        let waker = left.recv().expect("the task leaves it");
+        while !fs::read_to_string(&stat).expect("the runtime's state").contains(") S ") {
+            thread::yield_now();
+        }
+        set_done.store(true, Ordering::Relaxed);
+        waker.wake();
     });
+    let runtime = Runtime::new().expect("a selector");
+    runtime.spawn(future::poll_fn(move |context| {
+        // It may fail after the first time: the thread wants one.
+        let _ = leave.send(context.waker().clone());
+        if done.load(Ordering::Relaxed) { Poll::Ready(()) } else { Poll::Pending }
+    }));
     // It ends when the task does.
     runtime.run().expect("events");
+    thread.join().expect("nobody panics");
 }
 
 #[test]
