@@ -28,7 +28,7 @@ pub struct Runtime {
 
 type Task = Pin<Box<dyn Future<Output = ()>>>;
 
-/// Wakes one task. Everybody may have a clone of it, another thread as well.
+/// Wakes one task. It gives no alarm: here, only the thread of the loop has wakers.
 struct TaskWaker {
     id: usize,
     woken: Arc<Mutex<Vec<usize>>>,
