@@ -29,8 +29,8 @@ use crate::event_loop::{EventLoop, Wait};
 /// How many connections may wait to be accepted: thousands of clients arrive at once, and std
 /// would let 128 wait.
 const LISTEN_BACKLOG: i32 = 4096;
-/// How often a client may read in a turn of the loop: the others' turn comes, however much it
-/// sends.
+/// How often at most a client is read from in a turn of the loop: the others' turn comes, however
+/// much it sends.
 const READS_PER_TURN: u8 = 4;
 /// How many bytes one read takes at most.
 const BUFFER: usize = 16 * 1024;
