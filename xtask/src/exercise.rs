@@ -46,10 +46,10 @@ enum Action {
         #[arg(long, conflicts_with = "name")]
         all: bool,
         /// Write the grades as JSON
-        #[arg(long, value_name = "FILE", requires = "all")]
+        #[arg(long, value_name = "FILE", requires = "all", conflicts_with = "name")]
         json: Option<PathBuf>,
         /// Write the grades in the format of JUnit
-        #[arg(long, value_name = "FILE", requires = "all")]
+        #[arg(long, value_name = "FILE", requires = "all", conflicts_with = "name")]
         junit: Option<PathBuf>,
     },
     /// Give the next hint
