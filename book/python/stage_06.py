@@ -15,7 +15,7 @@ kept on purpose:
 - An exception ends the server: a reset, no descriptor left in accept, the log line that asks for
   the address of a peer that is gone.
 - What recv returned is passed on as it is: a chunk, not a line, so that speakers mix.
-- Every turn prints all tasks.
+- Every turn prints all tasks that are ready.
 """
 
 import argparse
