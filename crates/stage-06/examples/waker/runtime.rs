@@ -50,7 +50,7 @@ impl Wake for TaskWaker {
     fn wake(self: Arc<Self>) {
         let mut ids = self.woken.ids();
         ids.push_back(self.id);
-        // If there were others, the alarm has been given already.
+        // If there were others, the alarm has been given, or the executor has yet to look at them.
         if ids.len() == 1 {
             // It fails if the runtime is gone, and then nobody is left to be woken.
             let _ = self.woken.alarm.wake();
