@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! server$ cargo run -p stage-04
-//! a$ nc 127.0.0.1 3000        type hello
-//! b$ nc 127.0.0.1 3000        hello comes, and whatever else a says
+//! b$ nc 127.0.0.1 3000
+//! a$ nc 127.0.0.1 3000        type hello, and b hears it
 //! ```
 
 use std::collections::{BTreeMap, HashMap};

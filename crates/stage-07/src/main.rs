@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! server$ cargo run -p stage-07
-//! a$ nc 127.0.0.1 3000        type hello
-//! b$ nc 127.0.0.1 3000        hello comes, and whatever else a says
+//! b$ nc 127.0.0.1 3000
+//! a$ nc 127.0.0.1 3000        type hello, and b hears it
 //! server$ ^C                  a and b get what they are owed, and the end of their input
 //! ```
 
