@@ -1,8 +1,8 @@
 """Stage 06: generators that say what they wait for, a broadcast.
 
     server$ python3 book/python/stage_06.py
-    a$ nc 127.0.0.1 3000        type hello, and everyone else hears it
     b$ nc 127.0.0.1 3000
+    a$ nc 127.0.0.1 3000        type hello, and b hears it
     c$ nc 127.0.0.1 3000        leave with Ctrl-C, let a speak again: the server is gone
 
 After the idea of the article on async servers, "Solving this issue with IO multiplexing". Flaws

@@ -1,8 +1,8 @@
 """Stage 07: asyncio streams, a broadcast of lines.
 
     server$ python3 book/python/stage_07.py
-    a$ nc 127.0.0.1 3000        type hello, and everyone else hears it
-    b$ nc 127.0.0.1 3000        type END: the server is gone
+    b$ nc 127.0.0.1 3000
+    a$ nc 127.0.0.1 3000        type hello, and b hears it; type END: the server is gone
 
 After the idea of the second document, "Asyncio servers in Python". Flaws kept on purpose:
 
