@@ -33,7 +33,7 @@ pub struct EventLoop {
 }
 
 struct Task {
-    /// Its place in the order of creation, for the log.
+    /// Its place in the order of creation.
     id: usize,
     coroutine: Coroutine<Wait>,
 }
