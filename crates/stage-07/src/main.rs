@@ -170,9 +170,8 @@ impl Server {
         let mut end = Position::MAX;
         while cursor.position() < end {
             let stays = end == Position::MAX;
-            // More in one turn could take clients that keep up over the limit.
-            let grown = self.room.log().end() - *head.borrow();
-            let may_read = stays && grown <= self.args.max_backlog as u64 / 2;
+            // More in two rounds could take clients that keep up over the limit.
+            let may_read = stays && self.room.grown() <= self.args.max_backlog as u64 / 4;
             let may_write = select! {
                 ready = ready(stream, may_read, blocked) => {
                     let ready = ready?;

@@ -38,12 +38,16 @@ const LISTEN_BACKLOG: i32 = 4096;
 const READS_PER_TURN: u8 = 4;
 /// How many bytes one read takes at most.
 const BUFFER: usize = 16 * 1024;
+/// How many clients are written to in a turn of the loop: what is said meanwhile goes to the others.
+const WRITES_PER_TURN: usize = 64;
 /// A write costs much the same whether it carries one line or so many bytes.
 const FULL_WRITE: u64 = 8 * 1024;
-/// After a flush that took this long or longer, lines gather: twice as long as it took, at most.
-const LONG_FLUSH: Duration = Duration::from_millis(1);
+/// After a round that took this long or longer, lines gather: twice as long as it took, at most.
+const LONG_ROUND: Duration = Duration::from_millis(1);
 /// How long lines gather at the longest.
 const LONGEST_REST: Duration = Duration::from_millis(20);
+/// With whom a round begins, or whoever came after them.
+const FIRST: Token = Token(0);
 
 fn main() -> ExitCode {
     let flags = [Flag::Mode, Flag::MaxLine, Flag::MaxBacklog];
@@ -65,6 +69,8 @@ fn run_server(args: &Args) -> anyhow::Result<()> {
         args: args.clone(),
         clients: RefCell::default(),
         log: RefCell::default(),
+        next: Cell::new(FIRST),
+        round: Cell::new((Instant::now(), 0)),
         flushed: Cell::new(0),
         rest_until: Cell::new(Instant::now()),
         buffer: RefCell::new(vec![0; BUFFER]),
@@ -86,7 +92,11 @@ struct Server {
     /// Everyone who hears a broadcast, and how far they have got. Who is not in here has left.
     clients: RefCell<BTreeMap<Token, (Rc<Client>, Cursor)>>,
     log: RefCell<SharedLog>,
-    /// Where the log ended at the last flush.
+    /// Who is written to next, if they are still there: else whoever came after them.
+    next: Cell<Token>,
+    /// When the round through all clients began, and where the log ended then.
+    round: Cell<(Instant, Position)>,
+    /// Up to there, everyone has been written to: where the log ended when the last round began.
     flushed: Cell<Position>,
     /// Until then, lines gather.
     rest_until: Cell<Instant>,
@@ -190,7 +200,7 @@ impl Server {
             while let Some(lines) = decoder.next_lines().map_err(io::Error::other)? {
                 self.broadcast(client, lines);
             }
-            // More in one turn could take clients that keep up over the limit.
+            // More in one round could take clients that keep up over the limit.
             if self.log.borrow().end() - self.flushed.get() > self.args.max_backlog as u64 / 2 {
                 co.yield_(Wait::Turn).await;
             }
@@ -209,39 +219,59 @@ impl Server {
         }
     }
 
-    /// Writes to everyone what they are owed, after each turn. Whoever cannot take it stays
-    /// behind, up to the limit; nobody waits for them. It is a system call for each client: after
-    /// a long flush, lines gather until the time that is returned, or until they fill a write.
+    /// Writes to the next few what they are owed, after each turn: everyone has their turn, round
+    /// after round. It is a system call for each client: after a long round, lines gather until
+    /// they fill a write, or until the time that is returned.
     fn flush(&self) -> Option<Instant> {
-        let (begin, mut log) = (Instant::now(), self.log.borrow_mut());
-        let rest_until = self.rest_until.get();
-        if log.is_empty() {
-            return None;
-        }
-        if begin < rest_until && log.end() - self.flushed.get() < FULL_WRITE {
-            return Some(rest_until);
-        }
-        self.clients.borrow_mut().retain(|_, (client, cursor)| {
-            match write_owed(&log, client, cursor) {
-                Ok(false) if log.lag(cursor) > self.args.max_backlog => {}
-                // An error means that nobody reads there any more. What the client has said before
-                // is still to be read: its own task finds the end, and lets it go.
-                _ => return true,
+        let (now, end) = (Instant::now(), self.log.borrow().end());
+        if self.next.get() == FIRST {
+            let rest_until = self.rest_until.get();
+            if self.log.borrow().is_empty() {
+                return None;
             }
+            if now < rest_until && end - self.flushed.get() < FULL_WRITE {
+                return Some(rest_until);
+            }
+            self.round.set((now, end));
+        }
+        self.next.set(self.write_to_next());
+        if self.next.get() != FIRST {
+            return Some(now);
+        }
+        self.log.borrow_mut().trim();
+        let (began, flushed) = self.round.get();
+        self.flushed.set(flushed);
+        let took = began.elapsed();
+        if took >= LONG_ROUND {
+            self.rest_until.set(began + took + (2 * took).min(LONGEST_REST));
+        }
+        // Who was early in the round has not heard what was said later in it.
+        (end > flushed).then(|| self.rest_until.get())
+    }
+
+    /// Writes to the next few, and says who comes after them; `FIRST` at the end of a round.
+    /// Whoever cannot take it stays behind, up to the limit; nobody waits for them.
+    fn write_to_next(&self) -> Token {
+        let (log, mut clients) = (self.log.borrow(), self.clients.borrow_mut());
+        let mut next = clients.range_mut(self.next.get()..);
+        let mut laggards = Vec::new();
+        for (&token, (client, cursor)) in next.by_ref().take(WRITES_PER_TURN) {
+            // An error means that nobody reads there any more. What the client has said before is
+            // still to be read: its own task finds the end, and lets it go.
+            let is_blocked = write_owed(&log, client, cursor).is_ok_and(|written| !written);
+            if is_blocked && log.lag(cursor) > self.args.max_backlog {
+                laggards.push(token);
+            }
+        }
+        let next = next.next().map_or(FIRST, |(&token, _)| token);
+        for (client, _) in laggards.iter().filter_map(|token| clients.remove(token)) {
             let behind = self.args.max_backlog;
             info!("client disconnected: {}: more than {behind} bytes behind", client.address);
             // Wakes its task, which finds that the client has left. An error means that the
             // connection is gone, which wakes it as well.
             let _ = client.stream.shutdown(Shutdown::Both);
-            false
-        });
-        log.trim();
-        self.flushed.set(log.end());
-        let took = begin.elapsed();
-        if took >= LONG_FLUSH {
-            self.rest_until.set(begin + took + (2 * took).min(LONGEST_REST));
         }
-        None
+        next
     }
 
     /// Writes to a leaver what it is owed by now.

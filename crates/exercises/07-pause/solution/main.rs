@@ -170,11 +170,11 @@ impl Server {
         let mut end = Position::MAX;
         while cursor.position() < end {
             let stays = end == Position::MAX;
-            // More in one turn could take clients that keep up over the limit.
-            let grown = self.room.log().end() - *head.borrow();
+            // More in two rounds could take clients that keep up over the limit.
+            let grown = self.room.grown();
             // Who is gone is read from all the same: the log is kept for it until its end is found.
             let paused = *laggards.borrow_and_update() > 0 && !gone;
-            let may_read = stays && !paused && grown <= self.args.max_backlog as u64 / 2;
+            let may_read = stays && !paused && grown <= self.args.max_backlog as u64 / 4;
             let may_write = select! {
                 ready = ready(stream, may_read, blocked) => {
                     let ready = ready?;

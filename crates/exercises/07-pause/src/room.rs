@@ -1,7 +1,8 @@
 //! The shared log among tasks: who hears what, and when to write.
 
 use std::io::{self, ErrorKind, IoSlice};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use log::debug;
@@ -10,10 +11,12 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
 use tokio::{task, time};
 
+/// How many clients are told to write at a time: what is said meanwhile goes to the others.
+const ROW: usize = 64;
 /// A write costs much the same whether it carries one line or so many bytes.
 const FULL_WRITE: u64 = 8 * 1024;
 /// When everyone took this long or longer to write, lines gather: twice as long, at most.
-const LONG_FLUSH: Duration = Duration::from_millis(1);
+const LONG_ROUND: Duration = Duration::from_millis(1);
 /// How long lines gather at the longest.
 const LONGEST_REST: Duration = Duration::from_millis(20);
 
@@ -22,9 +25,11 @@ const LONGEST_REST: Duration = Duration::from_millis(20);
 pub struct Room {
     log: RwLock<SharedLog>,
     /// Says that the log has grown.
-    grown: Notify,
-    /// Where the log ended when everyone was last told to write.
-    head: watch::Sender<Position>,
+    news: Notify,
+    /// Clients that are told to write together: where the log ended when they last were.
+    rows: Mutex<Vec<watch::Sender<Position>>>,
+    /// Where the log ended when the round through all rows began.
+    round: AtomicU64,
 }
 
 /// One client's place in the room. Dropping it is leaving.
@@ -39,47 +44,72 @@ impl Room {
     /// A place for a client that hears every line from now on.
     pub fn join(&self) -> Member {
         // In this order: what is appended between the two is told later, if to no avail.
-        Member { head: self.head.subscribe(), cursor: self.log_mut().join() }
+        Member { head: self.sit_down(), cursor: self.log_mut().join() }
+    }
+
+    /// A seat in the first row that has one.
+    fn sit_down(&self) -> watch::Receiver<Position> {
+        let mut rows = self.rows();
+        match rows.iter().find(|row| row.receiver_count() < ROW) {
+            Some(row) => row.subscribe(),
+            None => {
+                let (row, seat) = watch::channel(self.log().end());
+                rows.push(row);
+                seat
+            }
+        }
     }
 
     /// Adds whole lines, for everyone but their sender.
     pub fn append(&self, lines: &[u8], sender: &mut Cursor) {
         self.log_mut().append(lines, sender);
-        self.grown.notify_one();
+        self.news.notify_one();
     }
 
-    /// Tells everyone to write, for ever: once for all lines that arrive in a turn of the runtime.
-    /// To write is a system call for each client, so after it took long, lines gather for twice
-    /// that time, or until there is enough to write.
+    /// Tells everyone to write, row by row and round after round, for ever: once for all lines that
+    /// have come since. To write is a system call for each client, so after a round that took long,
+    /// lines gather for twice that time, or until there is enough to write.
     pub async fn publish(&self) {
         loop {
             self.gather(1).await;
             // Whoever is ready to read does so first.
             task::yield_now().await;
             let begin = Instant::now();
-            self.tell();
-            // Whoever was told writes.
-            task::yield_now().await;
+            self.tell().await;
             let took = begin.elapsed();
-            if took >= LONG_FLUSH {
+            if took >= LONG_ROUND {
                 // Either will do: the time is up, or there is enough.
                 let _ = time::timeout((2 * took).min(LONGEST_REST), self.gather(FULL_WRITE)).await;
             }
         }
     }
 
-    /// Waits until the log has grown by so many bytes.
+    /// Waits until the log has grown by so many bytes since the round began.
     async fn gather(&self, bytes: u64) {
-        while self.log().end() - *self.head.borrow() < bytes {
-            self.grown.notified().await;
+        while self.grown() < bytes {
+            self.news.notified().await;
         }
     }
 
-    fn tell(&self) {
-        let mut log = self.log_mut();
-        log.trim();
-        debug!("the log ends at {}", log.end());
-        self.head.send_replace(log.end());
+    /// Tells each row to write, and lets it.
+    async fn tell(&self) {
+        self.round.store(self.log().end(), Ordering::Relaxed);
+        for row in 0.. {
+            let Some(row) = self.rows().get(row).cloned() else { break };
+            let end = self.log().end();
+            debug!("the log ends at {end}");
+            if row.send(end).is_ok() {
+                // Whoever was told writes, and whoever is ready to read does so.
+                task::yield_now().await;
+            }
+        }
+        self.log_mut().trim();
+    }
+
+    /// By how many bytes the log has grown since the round began.
+    pub fn grown(&self) -> u64 {
+        let round = self.round.load(Ordering::Relaxed);
+        self.log().end() - round
     }
 
     /// Writes what a client is owed: all of it (true), or as much as the kernel takes for now.
@@ -104,6 +134,10 @@ impl Room {
         // A poisoned lock is as good as new: a task that panicked is one client's trouble, and
         // has left no line half appended.
         self.log.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn rows(&self) -> MutexGuard<'_, Vec<watch::Sender<Position>>> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn log_mut(&self) -> RwLockWriteGuard<'_, SharedLog> {
