@@ -185,7 +185,7 @@ impl Server {
                 self.broadcast(client, lines);
             }
             // More in one round could take clients that keep up over the limit.
-            if self.log.borrow().end() - self.flushed.get() > self.args.max_backlog as u64 / 2 {
+            while self.log.borrow().end() - self.flushed.get() > self.args.max_backlog as u64 / 2 {
                 co.yield_(Wait::Turn).await;
             }
         }

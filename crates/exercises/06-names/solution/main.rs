@@ -226,10 +226,10 @@ impl Server {
         }
     }
 
-    /// Waits for the next turn where this one has brought much: more could take clients that keep
+    /// Waits for the end of the round where it has brought much: more could take clients that keep
     /// up over the limit.
     async fn pace(&self, co: &Yielder<Wait>) {
-        if self.log.borrow().end() - self.flushed.get() > self.args.max_backlog as u64 / 2 {
+        while self.log.borrow().end() - self.flushed.get() > self.args.max_backlog as u64 / 2 {
             co.yield_(Wait::Turn).await;
         }
     }
