@@ -24,6 +24,8 @@ const EVENTS: usize = 4096;
 const BUFFER: usize = 64 * 1024;
 /// So many clients are written to in a turn: what is said meanwhile goes to the others.
 const WRITES: usize = 64;
+/// To whom so many bytes are owed it does not help that more goes along: then to all.
+const LARGE: u64 = 128 * 1024;
 /// The listener's place among the clients.
 const LISTENER: u64 = u64::MAX;
 
@@ -54,7 +56,7 @@ fn main() -> io::Result<()> {
     let mut clients: Vec<Option<Client>> = Vec::new();
     let (mut log, mut start) = (Vec::new(), 0);
     // Who is written to next, and where the log ended when the round through all of them began.
-    let (mut next, mut round) = (0, 0);
+    let (mut next, mut round, mut writes) = (0, 0, WRITES);
     let mut buffer = vec![0; BUFFER];
     loop {
         let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
@@ -87,14 +89,15 @@ fn main() -> io::Result<()> {
         // Everyone who was ready has spoken: now the next few get all of it, in a write each.
         let end = start + log.len() as u64;
         if next == 0 {
+            writes = if end - round < LARGE { WRITES } else { clients.len() };
             round = end;
         }
-        for client in clients.iter_mut().skip(next).take(WRITES) {
+        for client in clients.iter_mut().skip(next).take(writes) {
             if client.as_mut().is_some_and(|it| !write(it, &log, start)) {
                 *client = None;
             }
         }
-        next += WRITES;
+        next += writes;
         if next < clients.len() {
             continue;
         }

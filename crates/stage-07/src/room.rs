@@ -15,6 +15,8 @@ use tokio::{task, time};
 const ROW: usize = 64;
 /// A write costs much the same whether it carries one line or so many bytes.
 const FULL_WRITE: u64 = 8 * 1024;
+/// To whom so much is owed it does not help that more goes along.
+const LARGE_WRITE: u64 = 128 * 1024;
 /// When everyone took this long or longer to write, lines gather: twice as long, at most.
 const LONG_ROUND: Duration = Duration::from_millis(1);
 /// How long lines gather at the longest.
@@ -94,16 +96,19 @@ impl Room {
 
     /// Tells each row to write, and lets it.
     async fn tell(&self) {
+        let is_large = self.grown() >= LARGE_WRITE;
         self.round.store(self.log().end(), Ordering::Relaxed);
         for row in 0.. {
             let Some(row) = self.rows().get(row).cloned() else { break };
             let end = self.log().end();
             debug!("the log ends at {end}");
-            if row.send(end).is_ok() {
+            if row.send(end).is_ok() && !is_large {
                 // Whoever was told writes, and whoever is ready to read does so.
                 task::yield_now().await;
             }
         }
+        // If it is large, they all write now.
+        task::yield_now().await;
         self.log_mut().trim();
     }
     // ANCHOR_END: publish

@@ -40,6 +40,8 @@ const BUFFER: usize = 16 * 1024;
 const WRITES_PER_TURN: usize = 64;
 /// A write costs much the same whether it carries one line or so many bytes.
 const FULL_WRITE: u64 = 8 * 1024;
+/// To whom so much is owed it does not help that more goes along.
+const LARGE_WRITE: u64 = 128 * 1024;
 /// After a round that took this long or longer, lines gather: twice as long as it took, at most.
 const LONG_ROUND: Duration = Duration::from_millis(1);
 /// How long lines gather at the longest.
@@ -254,7 +256,8 @@ impl Server {
             }
             self.round.set((now, end));
         }
-        self.next.set(self.write_to_next());
+        let is_large = end - self.flushed.get() >= LARGE_WRITE;
+        self.next.set(self.write_to_next(if is_large { usize::MAX } else { WRITES_PER_TURN }));
         if self.next.get() != FIRST {
             return Some(now);
         }
@@ -269,13 +272,13 @@ impl Server {
         (end > flushed).then(|| self.rest_until.get())
     }
 
-    /// Writes to the next few, and says who comes after them; `FIRST` at the end of a round.
+    /// Writes to the next `few`, and says who comes after them; `FIRST` at the end of a round.
     /// Whoever cannot take it stays behind, up to the limit; nobody waits for them.
-    fn write_to_next(&self) -> Token {
+    fn write_to_next(&self, few: usize) -> Token {
         let (log, mut clients) = (self.log.borrow(), self.clients.borrow_mut());
         let mut next = clients.range_mut(self.next.get()..);
         let mut laggards = Vec::new();
-        for (&token, (client, cursor)) in next.by_ref().take(WRITES_PER_TURN) {
+        for (&token, (client, cursor)) in next.by_ref().take(few) {
             // An error means that nobody reads there any more. What the client has said before is
             // still to be read: its own task finds the end, and lets it go.
             let is_blocked = write_owed(&log, client, cursor).is_ok_and(|written| !written);
