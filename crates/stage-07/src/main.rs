@@ -161,7 +161,7 @@ impl Server {
     async fn hear(&self, stream: &TcpStream, member: &mut Member) -> io::Result<()> {
         // Send each line at once: it must not wait until the client has acknowledged the last one.
         stream.set_nodelay(true)?;
-        let Member { head, cursor } = member;
+        let Member { told, cursor } = member;
         let mut decoder = LineDecoder::new(self.args.max_line);
         let mut reads = 0;
         // The kernel takes no more for now; or nobody reads there any more.
@@ -191,7 +191,7 @@ impl Server {
                     }
                     ready.is_writable()
                 }
-                _ = head.changed() => !blocked,
+                _ = told.changed() => !blocked,
                 () = self.stop.cancelled(), if stays => {
                     end = self.room.log().end();
                     !blocked

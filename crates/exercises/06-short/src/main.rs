@@ -194,7 +194,7 @@ impl Server {
                 self.broadcast(client, lines);
             }
             // More in one round could take clients that keep up over the limit.
-            while self.log.borrow().end() - self.flushed.get() > self.args.max_backlog as u64 / 2 {
+            while self.grown() > self.args.max_backlog as u64 / 2 {
                 co.yield_(Wait::Turn).await;
             }
         }
@@ -222,12 +222,12 @@ impl Server {
             if self.log.borrow().is_empty() {
                 return None;
             }
-            if now < rest_until && end - self.flushed.get() < FULL_WRITE {
+            if now < rest_until && self.grown() < FULL_WRITE {
                 return Some(rest_until);
             }
             self.round.set((now, end));
         }
-        let is_large = end - self.flushed.get() >= LARGE_WRITE;
+        let is_large = self.grown() >= LARGE_WRITE;
         self.next.set(self.write_to_next(if is_large { usize::MAX } else { WRITES_PER_TURN }));
         if self.next.get() != FIRST {
             return Some(now);
@@ -266,6 +266,11 @@ impl Server {
             let _ = client.stream.shutdown(Shutdown::Both);
         }
         next
+    }
+
+    /// By how many bytes the log has grown since everyone was last written to.
+    fn grown(&self) -> u64 {
+        self.log.borrow().end() - self.flushed.get()
     }
 
     /// Writes to a leaver what it is owed by now.

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockW
 use std::time::{Duration, Instant};
 
 use log::debug;
-use shared_log::{Cursor, Position, SharedLog};
+use shared_log::{Cursor, SharedLog};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
 use tokio::{task, time};
@@ -28,8 +28,8 @@ pub struct Room {
     log: RwLock<SharedLog>,
     /// Says that the log has grown.
     news: Notify,
-    /// Clients that are told to write together: where the log ended when they last were.
-    rows: Mutex<Vec<watch::Sender<Position>>>,
+    /// Clients that are told to write together.
+    rows: Mutex<Vec<watch::Sender<()>>>,
     /// Where the log ended when the round through all rows began.
     round: AtomicU64,
 }
@@ -37,7 +37,7 @@ pub struct Room {
 /// One client's place in the room. Dropping it is leaving.
 pub struct Member {
     /// Changes when there is something to write.
-    pub head: watch::Receiver<Position>,
+    pub told: watch::Receiver<()>,
     /// How far the client has got.
     pub cursor: Cursor,
 }
@@ -46,16 +46,16 @@ impl Room {
     /// A place for a client that hears every line from now on.
     pub fn join(&self) -> Member {
         // In this order: what is appended between the two is told later, if to no avail.
-        Member { head: self.sit_down(), cursor: self.log_mut().join() }
+        Member { told: self.sit_down(), cursor: self.log_mut().join() }
     }
 
     /// A seat in the first row that has one.
-    fn sit_down(&self) -> watch::Receiver<Position> {
+    fn sit_down(&self) -> watch::Receiver<()> {
         let mut rows = self.rows();
         match rows.iter().find(|row| row.receiver_count() < ROW) {
             Some(row) => row.subscribe(),
             None => {
-                let (row, seat) = watch::channel(self.log().end());
+                let (row, seat) = watch::channel(());
                 rows.push(row);
                 seat
             }
@@ -96,12 +96,12 @@ impl Room {
     /// Tells each row to write, and lets it.
     async fn tell(&self) {
         let is_large = self.grown() >= LARGE_WRITE;
-        self.round.store(self.log().end(), Ordering::Relaxed);
+        let end = self.log().end();
+        debug!("the log ends at {end}");
+        self.round.store(end, Ordering::Relaxed);
         for row in 0.. {
             let Some(row) = self.rows().get(row).cloned() else { break };
-            let end = self.log().end();
-            debug!("the log ends at {end}");
-            if row.send(end).is_ok() && !is_large {
+            if row.send(()).is_ok() && !is_large {
                 // Whoever was told writes, and whoever is ready to read does so.
                 task::yield_now().await;
             }
@@ -141,7 +141,7 @@ impl Room {
         self.log.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn rows(&self) -> MutexGuard<'_, Vec<watch::Sender<Position>>> {
+    fn rows(&self) -> MutexGuard<'_, Vec<watch::Sender<()>>> {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
