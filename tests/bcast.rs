@@ -4,7 +4,7 @@ use std::iter::{once, repeat};
 use std::thread;
 use std::time::Duration;
 
-use harness::{Cause, Client, End, Part, Server, Stuck, play};
+use harness::{Cause, Client, End, Part, Server, Stuck, kernel, play};
 
 use crate::history::{Faults, Hearing, Owed, Talk};
 use crate::{
@@ -142,6 +142,11 @@ pub(crate) const CASES: &[Case] = &[
              same lines, which need to be kept once.",
         )
         .alone(),
+    Case::broadcast("bcast/26", "catch up in a crowd", catch_up_in_a_crowd).why(
+        "The kernel tells once that there is room again. A server that is told in the middle of \
+         writing to everyone, and has had its turn with this client, must come back to it: else \
+         the client waits for bytes that are there, until somebody speaks.",
+    ),
 ];
 
 const KIB: usize = 1024;
@@ -788,6 +793,44 @@ fn six_slow_readers(bench: &Bench<'_>) -> Outcome {
     let requirement = "the backlog is bounded for the server, not for each client";
     ensure_growth_below(2 * MAX_BACKLOG, &server, memory, requirement)?;
     one_speaks(bench, &mut clients[..2], 0)?;
+    passed()
+}
+
+/// S does not read until the kernel takes no more for it; then it does, and leaves. Eight others do
+/// not read while as much and more is said, and five hundred more come in. The eight read on, one
+/// after the other, each when a line is on its way to all of these: it hears everything, though
+/// nobody says anything more.
+fn catch_up_in_a_crowd(bench: &Bench<'_>) -> Outcome {
+    const CROWD: usize = 500;
+    let requirement = "who catches up hears everything, whoever else is there";
+    let server = bench.start()?;
+    let [mut a, mut b, mut s] = bench.room(&server, ["a", "b", "s"])?;
+    let mut speech = Speech::new(bench);
+    let queued = speech.go_on_until_behind(&server, &mut a, &mut b, &mut s)?;
+    s.expect(&speech.said).require(requirement)?;
+    s.leave();
+
+    let mut clients = vec![a, b];
+    for number in 1..=8 {
+        let newcomer = bench.join(&server, &format!("s {number}"), &mut clients)?;
+        clients.push(newcomer);
+    }
+    let [a, b, slow @ ..] = clients.as_mut_slice() else { unreachable!("there are ten") };
+    let start = speech.said.len();
+    speech.go_on_to(start + queued + MIB, a, b, &mut slow[0])?;
+    let sockets = || Ok(kernel::socket_descriptors(server.pid())?.len());
+    let all = server.socket_count()? + CROWD;
+    let _crowd = bench.crowd(&server, CROWD)?;
+    server
+        .wait_until(&format!("to have {all} sockets"), sockets, |sockets| *sockets >= all)
+        .precondition("a crowd is in")?;
+    for reader in slow {
+        let line = bench.line("a");
+        play(&mut [a.part().send(&line), b.part().expect(&line)])
+            .require("the others hear every line while somebody does not read")?;
+        speech.said.extend(line);
+        reader.expect(&speech.said[start..]).require(requirement)?;
+    }
     passed()
 }
 

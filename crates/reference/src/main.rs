@@ -102,6 +102,12 @@ fn main() -> io::Result<()> {
             continue;
         }
         next = 0;
+        // Room is told of once, and may have been told of in this round.
+        for client in &mut clients {
+            if client.as_mut().is_some_and(|it| it.position < round && !write(it, &log, start)) {
+                *client = None;
+            }
+        }
         let slowest = clients.iter().flatten().map(|it| it.position).min().unwrap_or(end);
         if slowest == end || slowest - start > BUFFER as u64 {
             log.drain(..(slowest - start) as usize);

@@ -84,6 +84,7 @@ pub enum Fault {
     // Who hears a line.
     EchoesToTheSender,
     EchoesToWhoIsBehind,
+    ForgetsWhoIsBehind,
     AloneIsAnError,
     RepeatsALine,
     LosesALine,

@@ -210,6 +210,7 @@ impl Server {
         let most = if self.args.mode == Mode::Echo { 0 } else { 1 << 20 };
         let is_slow = |client: &Client| client.owed.len() > most;
         match self.fault {
+            ForgetsWhoIsBehind if self.clients.len() > 64 => interest & !PollFlags::OUT,
             WaitsForTheSlowest if self.clients.values().any(is_slow) => interest & PollFlags::OUT,
             _ => interest,
         }

@@ -196,10 +196,6 @@ impl Server {
             while let Some(lines) = decoder.next_lines().map_err(io::Error::other)? {
                 self.broadcast(client, lines);
             }
-            // More in one round could take clients that keep up over the limit.
-            while self.grown() > self.args.max_backlog as u64 / 2 {
-                co.yield_(Wait::Turn).await;
-            }
         }
         if let Some(tail) = decoder.finish() {
             self.broadcast(client, &tail);
@@ -237,8 +233,14 @@ impl Server {
         if self.next.get() != FIRST {
             return Some(now);
         }
-        self.log.borrow_mut().trim();
         let (began, flushed) = self.round.get();
+        // mio tells of room once, and may have done so in this round, when nobody asked.
+        for (client, cursor) in self.clients.borrow_mut().values_mut() {
+            if cursor.position() < flushed {
+                let _ = write_owed(&self.log.borrow(), client, cursor);
+            }
+        }
+        self.log.borrow_mut().trim();
         self.flushed.set(flushed);
         let took = began.elapsed();
         if took >= LONG_ROUND {
@@ -312,7 +314,9 @@ impl Server {
     /// Waits until something has arrived and reads it; nothing at the end of input.
     async fn read(&self, co: &Yielder<Wait>, client: &Client) -> io::Result<Vec<u8>> {
         loop {
-            if client.reads.get() == READS_PER_TURN {
+            // More in one round could take clients that keep up over the limit.
+            let enough = self.args.max_backlog as u64 / 2;
+            while client.reads.get() == READS_PER_TURN || self.grown() > enough {
                 co.yield_(Wait::Turn).await;
                 client.reads.set(0);
             }

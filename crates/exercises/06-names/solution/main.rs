@@ -215,8 +215,7 @@ impl Server {
         name: &mut Option<Vec<u8>>,
     ) {
         if !has_names() {
-            self.broadcast(client, lines);
-            return self.pace(co).await;
+            return self.broadcast(client, lines);
         }
         // One by one: a long name before each of many short lines is much in one turn.
         for line in lines.split_inclusive(|&byte| byte == b'\n') {
@@ -224,15 +223,9 @@ impl Server {
                 Some(name) => self.broadcast(client, &[name.as_slice(), b": ", line].concat()),
                 None => *name = Some(line[..line.len() - 1].to_vec()),
             }
-            self.pace(co).await;
-        }
-    }
-
-    /// Waits for the end of the round where it has brought much: more could take clients that keep
-    /// up over the limit.
-    async fn pace(&self, co: &Yielder<Wait>) {
-        while self.grown() > self.args.max_backlog as u64 / 2 {
-            co.yield_(Wait::Turn).await;
+            while self.grown() > self.args.max_backlog as u64 / 2 {
+                co.yield_(Wait::Turn).await;
+            }
         }
     }
 
@@ -264,8 +257,14 @@ impl Server {
         if self.next.get() != FIRST {
             return Some(now);
         }
-        self.log.borrow_mut().trim();
         let (began, flushed) = self.round.get();
+        // mio tells of room once, and may have done so in this round, when nobody asked.
+        for (client, cursor) in self.clients.borrow_mut().values_mut() {
+            if cursor.position() < flushed {
+                let _ = write_owed(&self.log.borrow(), client, cursor);
+            }
+        }
+        self.log.borrow_mut().trim();
         self.flushed.set(flushed);
         let took = began.elapsed();
         if took >= LONG_ROUND {
@@ -337,7 +336,9 @@ impl Server {
     /// Waits until something has arrived and reads it; nothing at the end of input.
     async fn read(&self, co: &Yielder<Wait>, client: &Client) -> io::Result<Vec<u8>> {
         loop {
-            if client.reads.get() == READS_PER_TURN {
+            // More in one round could take clients that keep up over the limit.
+            let enough = self.args.max_backlog as u64 / 2;
+            while client.reads.get() == READS_PER_TURN || self.grown() > enough {
                 co.yield_(Wait::Turn).await;
                 client.reads.set(0);
             }
