@@ -8,7 +8,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use compare::metric::Metric;
-use compare::results::{Machine, Mark, Measurement};
+use compare::results::{Mark, Measurement};
 
 use crate::growth::Growth;
 use crate::kept::{self, Kept};
@@ -185,10 +185,9 @@ impl Kept {
     }
 
     fn machine(&self) -> String {
-        let Machine { cpu, cores, kernel, .. } = &self.results.machine;
         let commit = self.results.commit.as_deref().unwrap_or("unknown");
         let commit = commit.get(..12).unwrap_or(commit);
-        format!("{cpu}, {cores} cores, {kernel}; commit {commit}")
+        format!("{}; commit {commit}", self.results.machine)
     }
 
     fn rate(&self, scenario: &str, stage: &str, clients: usize) -> anyhow::Result<String> {

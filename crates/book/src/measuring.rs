@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::Context;
 use chrono::DateTime;
 use compare::metric::Metric;
-use compare::results::{Load, Machine, Measurement, Pace, Trouble};
+use compare::results::{Load, Measurement, Pace, Trouble};
 use compare::{Results, report};
 
 use crate::kept::{self, Kept};
@@ -191,8 +191,7 @@ fn machine(run: &Results) -> String {
     let seconds = i64::try_from(run.unix_time).unwrap_or_default();
     let day = DateTime::from_timestamp(seconds, 0).unwrap_or_default().date_naive();
     let commit = run.commit.as_deref().unwrap_or("unknown");
-    let Machine { cpu, cores, kernel, .. } = &run.machine;
-    format!("{cpu}, {cores} cores, {kernel}; commit {commit}, {day}")
+    format!("{}; commit {commit}, {day}", run.machine)
 }
 
 fn has_clock(load: &Load) -> bool {

@@ -1,8 +1,7 @@
 //! What changed since an earlier run, beyond the noise.
 
-use crate::format;
 use crate::metric::Metric;
-use crate::results::{Load, Measurement, Results};
+use crate::results::{Load, Machine, Measurement, Results};
 
 /// Something that changed.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,13 +54,15 @@ pub fn changes(earlier: &Results, later: &Results) -> Vec<Change> {
 /// Why the two cannot be compared as they stand, if so: figures do not carry to another machine.
 pub fn objection(earlier: &Results, later: &Results) -> Option<String> {
     let (before, after) = (&earlier.machine, &later.machine);
-    let is_same = before.cpu == after.cpu && before.cores == after.cores;
+    // Runs of earlier versions do not say.
+    let known = |machine: &Machine| machine.congestion_control.clone();
+    let is_same = before.cpu == after.cpu
+        && before.cores == after.cores
+        && known(before).zip(known(after)).is_none_or(|(before, after)| before == after);
     (!is_same).then(|| {
         format!(
-            "the earlier run was on another machine ({}, {}): only ratios within each run say \
-             anything",
-            before.cpu,
-            format::many(before.cores, "core")
+            "the earlier run was on another machine ({before}): only ratios within each run say \
+             anything"
         )
     })
 }
@@ -144,5 +145,18 @@ mod tests {
         assert_eq!(objection(&sample(), &later), None);
         later.machine.cores += 1;
         assert!(objection(&sample(), &later).is_some());
+    }
+
+    #[test]
+    fn another_congestion_control_is_an_objection_where_both_are_known() {
+        let with = |name: Option<&str>| {
+            let mut results = sample();
+            results.machine.congestion_control = name.map(str::to_owned);
+            results
+        };
+        assert_eq!(objection(&with(None), &with(Some("bbr"))), None);
+        assert_eq!(objection(&with(Some("bbr")), &with(Some("bbr"))), None);
+        let objection = objection(&with(Some("cubic")), &with(Some("bbr")));
+        assert!(objection.expect("they differ").contains("TCP with cubic"));
     }
 }

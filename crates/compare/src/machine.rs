@@ -1,10 +1,10 @@
 //! What the kernel says: of the machine, of a server, of both cores.
 
-use std::io;
 use std::iter::Sum;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
+use std::{fmt, fs, io};
 
 use anyhow::{Context, bail};
 use procfs::process::Process;
@@ -12,6 +12,7 @@ use procfs::{CpuInfo, Current, CurrentSI, KernelStats, Meminfo};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, Pid, sched_getaffinity, sched_setaffinity};
 
+use crate::format;
 use crate::results::{Machine, Placement};
 
 /// What the kernel says of a server and of both cores at one moment.
@@ -57,8 +58,18 @@ impl Machine {
                 system.sysname().to_string_lossy(),
                 system.release().to_string_lossy()
             ),
+            congestion_control: fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control")
+                .ok()
+                .map(|name| name.trim().to_owned()),
             open_files,
         })
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {}, {}", self.cpu, format::many(self.cores, "core"), self.kernel)?;
+        self.congestion_control.iter().try_for_each(|name| write!(f, ", TCP with {name}"))
     }
 }
 

@@ -48,6 +48,10 @@ pub struct Machine {
     pub memory: u64,
     /// The kernel's name and version.
     pub kernel: String,
+    /// How TCP finds out how much it may send at once, for example `cubic`: many small writes cost
+    /// more with one than with another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub congestion_control: Option<String>,
     /// How many files a process may have open.
     pub open_files: u64,
 }

@@ -22,7 +22,7 @@ pub fn html(results: &Results) -> anyhow::Result<String> {
         .collect::<anyhow::Result<_>>()?;
     let page = Page {
         results,
-        machine: machine(results),
+        machine: results.machine.to_string(),
         scorecard: scorecard(results),
         sections,
         failures: failures(results),
@@ -300,10 +300,4 @@ fn failures(results: &Results) -> Vec<Failure> {
             })
         })
         .collect()
-}
-
-fn machine(results: &Results) -> String {
-    let machine = &results.machine;
-    let core = format::many(machine.cores, "core");
-    format!("{}, {core}, {}", machine.cpu, machine.kernel)
 }

@@ -165,11 +165,8 @@ pub(crate) fn notes(results: &Results) -> Vec<String> {
     notes.extend(results.notes.iter().cloned());
     let machine = &results.machine;
     notes.push(format!(
-        "{}, {}, {} of memory, {}; commit {}.",
-        machine.cpu,
-        format::many(machine.cores, "core"),
+        "{machine}, {} of memory; commit {}.",
         format::bytes(machine.memory as f64),
-        machine.kernel,
         results.commit.as_deref().unwrap_or("unknown")
     ));
     notes
