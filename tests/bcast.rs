@@ -282,12 +282,8 @@ fn leave_while_talk_is_going_on(bench: &Bench<'_>) -> Outcome {
     let server = bench.start()?;
     let [speaker, listener] = bench.room(&server, ["speaker", "listener"])?;
     let mut clients = vec![speaker, listener];
-    for name in &names {
-        for name in [name, &format!("next-to-{name}")] {
-            let newcomer = bench.join(&server, name, &mut clients)?;
-            clients.push(newcomer);
-        }
-    }
+    let with_neighbours = names.iter().flat_map(|name| [name.clone(), format!("next-to-{name}")]);
+    bench.join_all(&server, with_neighbours, &mut clients)?;
     let (leavers, stayers): (Vec<_>, Vec<_>) =
         clients.into_iter().partition(|client| client.name().starts_with("leaver"));
     let of_the_speaker = once(Owed::nothing()).chain(repeat(Owed::all(0..ALL)));
@@ -615,10 +611,7 @@ fn a_burst_expels_nobody_who_reads(bench: &Bench<'_>) -> Outcome {
     let talks: Vec<_> = names.iter().map(talk).collect();
     let server = bench.start()?;
     let mut clients = Vec::new();
-    for name in &names {
-        let newcomer = bench.join(&server, name, &mut clients)?;
-        clients.push(newcomer);
-    }
+    bench.join_all(&server, &names, &mut clients)?;
     all_talk_at_once(bench, &server, clients, &talks, 64 * KIB)
 }
 
@@ -781,10 +774,7 @@ fn long_lines_back_to_back(bench: &Bench<'_>) -> Outcome {
 fn six_slow_readers(bench: &Bench<'_>) -> Outcome {
     let server = bench.start()?;
     let mut clients: Vec<Client> = bench.room(&server, ["a", "b", "s 1"])?.into();
-    for number in 2..=6 {
-        let newcomer = bench.join(&server, &format!("s {number}"), &mut clients)?;
-        clients.push(newcomer);
-    }
+    bench.join_all(&server, (2..=6).map(|number| format!("s {number}")), &mut clients)?;
     let memory = server.rss_bytes()?;
     let [a, b, s, ..] = clients.as_mut_slice() else { unreachable!("there are eight") };
     let mut speech = Speech::new(bench);
@@ -811,10 +801,7 @@ fn catch_up_in_a_crowd(bench: &Bench<'_>) -> Outcome {
     s.leave();
 
     let mut clients = vec![a, b];
-    for number in 1..=8 {
-        let newcomer = bench.join(&server, &format!("s {number}"), &mut clients)?;
-        clients.push(newcomer);
-    }
+    bench.join_all(&server, (1..=8).map(|number| format!("s {number}")), &mut clients)?;
     let [a, b, slow @ ..] = clients.as_mut_slice() else { unreachable!("there are ten") };
     let start = speech.said.len();
     speech.go_on_to(start + queued + MIB, a, b, &mut slow[0])?;

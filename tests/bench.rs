@@ -277,10 +277,7 @@ impl<'s> Bench<'s> {
         names: [&str; N],
     ) -> Result<[Client; N], Box<Problem>> {
         let mut clients = Vec::with_capacity(N);
-        for name in names {
-            let newcomer = self.join(server, name, &mut clients)?;
-            clients.push(newcomer);
-        }
+        self.join_all(server, names, &mut clients)?;
         let Ok(clients) = clients.try_into() else { unreachable!("a client for each name") };
         Ok(clients)
     }
@@ -315,6 +312,24 @@ impl<'s> Bench<'s> {
         let mut heard = heard.chunks(lines[0].len());
         let first = heard.next();
         Ok(1 + heard.take_while(|line| Some(*line) == first).count())
+    }
+
+    /// Connects more clients to a broadcast, one after the other, each as [`join`](Self::join) does,
+    /// and puts them at the end of `present`.
+    ///
+    /// # Errors
+    /// One of them does not get in.
+    pub fn join_all<S: AsRef<str>>(
+        &self,
+        server: &Server,
+        names: impl IntoIterator<Item = S>,
+        present: &mut Vec<Client>,
+    ) -> Result<(), Box<Problem>> {
+        for name in names {
+            let newcomer = self.join(server, name.as_ref(), present)?;
+            present.push(newcomer);
+        }
+        Ok(())
     }
 
     /// Connects one more client to a broadcast in which `present` are already. It is known to be in

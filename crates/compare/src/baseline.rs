@@ -1,7 +1,7 @@
 //! What changed since an earlier run, beyond the noise.
 
 use crate::metric::Metric;
-use crate::results::{Load, Machine, Measurement, Results};
+use crate::results::{Load, Measurement, Results};
 
 /// Something that changed.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,11 +54,11 @@ pub fn changes(earlier: &Results, later: &Results) -> Vec<Change> {
 /// Why the two cannot be compared as they stand, if so: figures do not carry to another machine.
 pub fn objection(earlier: &Results, later: &Results) -> Option<String> {
     let (before, after) = (&earlier.machine, &later.machine);
-    // Runs of earlier versions do not say.
-    let known = |machine: &Machine| machine.congestion_control.clone();
+    // Runs of earlier versions do not say: then there is no pair.
+    let mut controls = before.congestion_control.iter().zip(&after.congestion_control);
     let is_same = before.cpu == after.cpu
         && before.cores == after.cores
-        && known(before).zip(known(after)).is_none_or(|(before, after)| before == after);
+        && controls.all(|(before, after)| before == after);
     (!is_same).then(|| {
         format!(
             "the earlier run was on another machine ({before}): only ratios within each run say \

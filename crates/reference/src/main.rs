@@ -88,7 +88,8 @@ fn main() -> io::Result<()> {
         }
         // Everyone who was ready has spoken: now the next few get all of it, in a write each.
         let end = start + log.len() as u64;
-        if next == 0 {
+        let begins = next == 0;
+        if begins {
             writes = if end - round < LARGE { WRITES } else { clients.len() };
             round = end;
         }
@@ -102,9 +103,10 @@ fn main() -> io::Result<()> {
             continue;
         }
         next = 0;
-        // Room is told of once, and may have been told of in this round.
+        // Room is told of once, and may have been told of between two turns of this round.
         for client in &mut clients {
-            if client.as_mut().is_some_and(|it| it.position < round && !write(it, &log, start)) {
+            let leaves = |it: &mut Client| it.position < round && !write(it, &log, start);
+            if !begins && client.as_mut().is_some_and(leaves) {
                 *client = None;
             }
         }

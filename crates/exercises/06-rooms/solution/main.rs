@@ -242,7 +242,8 @@ impl Server {
     /// they fill a write, or until the time that is returned.
     fn flush(&self) -> Option<Instant> {
         let (now, end) = (Instant::now(), self.log.borrow().end());
-        if self.next.get() == FIRST {
+        let begins = self.next.get() == FIRST;
+        if begins {
             let rest_until = self.rest_until.get();
             if self.log.borrow().is_empty() {
                 return None;
@@ -258,9 +259,10 @@ impl Server {
             return Some(now);
         }
         let (began, flushed) = self.round.get();
-        // mio tells of room once, and may have done so in this round, when nobody asked.
+        // mio tells of room once, and may have done so between two turns of this round.
         for (client, cursor) in self.clients.borrow_mut().values_mut() {
-            if cursor.position() < flushed {
+            if !begins && cursor.position() < flushed {
+                // As in `write_to_next`, an error is for the client's own task.
                 let _ = write_owed(&self.log.borrow(), client, cursor);
             }
         }
